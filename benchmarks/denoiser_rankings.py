@@ -5,7 +5,7 @@ first, until so many of the prunable weights are left, and what is left is train
 drawn over the whole model, with the same share of each block, and with as many of each as the first ranking keeps.
 What is cut gradually is cut in four steps, with a quarter of the epochs after each.
 
-    python benchmarks/denoiser_rankings.py [--seeds 0,1,2] [--density 0.5] [--rewind final] [--only NAMES]
+    python benchmarks/denoiser_rankings.py [--seeds 0,1,2] [--density 0.5] [--rewind final] [--only NAMES] [--json FILE]
 """
 
 import argparse
@@ -13,11 +13,13 @@ import copy
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from results_file import ResultsFile
 from tombola import controls
 from tombola.architectures.anatomy import Anatomy
 from tombola.metrics.statistics import mean_std
@@ -27,7 +29,7 @@ from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.images.digits import digits
 from tombola.tasks.images.task import ImageTask
-from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket import Ticket, bits
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe
 
@@ -221,13 +223,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=16, help="of retraining; the full model has 53")
     parser.add_argument("--rewind", choices=("final", "init"), default="final", help="weights that are trained again")
     parser.add_argument("--only", default="", help="rankings that have one of these words in their names")
+    parser.add_argument("--json", type=Path, help="keep every line in this file, and go on where it ends")
     options = parser.parse_args()
     if options.epochs % _ROUNDS:
         parser.error(f"--epochs must be a multiple of {_ROUNDS}")
     task = digits()
     recipe = Recipe(epochs=53, learning_rate=2e-3, batch_size=64, warmup_ratio=0.07)
     again = Recipe(epochs=options.epochs, learning_rate=1e-3, batch_size=64, warmup_ratio=0.07)
-    found: dict[str, list[tuple[float, float, int]]] = {}
+    settings = {name: getattr(options, name) for name in ("model", "density", "epochs", "rewind")}
+    results = ResultsFile(options.json, settings, ("seed", "ranking"))
     for seed in map(int, options.seeds.split(",")):
         initial = task.load(options.model, seed=seed)
         model = copy.deepcopy(initial)
@@ -237,7 +241,7 @@ def main() -> None:
         print(f"seed {seed}: full model {full.score:.3f}, loss {full.losses.mean():.4f}", flush=True)
         at_once, in_steps = rankings(model, task, options.density, seed), ranks(task, seed)
         for name in (*at_once, *in_steps):
-            if not any(word in name for word in options.only.split(",")):
+            if results.has(seed, name) or not any(word in name for word in options.only.split(",")):
                 continue
             if name in at_once:
                 done = retrain(base, at_once[name](), task, again, seed=seed)
@@ -246,8 +250,13 @@ def main() -> None:
                 done = gradually(whole(base), task, options.density, rank, again, seed, spread=alike)
             after = evaluate(done, task, EvaluationOptions(batch_size=200))
             loss, kept = float(after.losses.mean()), done.present.survivors(done.anatomy)["weights"]
-            found.setdefault(name.removesuffix(" 0").removesuffix(" 1"), []).append((after.score, loss, kept))
+            masks = {kind: bits(mask.flatten()).numpy().tobytes().hex() for kind, mask in done.present.masks.items()}
+            results.add(seed=seed, ranking=name, score=after.score, loss=loss, weights=kept, masks=masks)
             print(f"  {name:<40} {after.score:.3f}  loss {loss:.4f}  {kept:,}", flush=True)
+    found: dict[str, list[tuple[float, float, int]]] = {}
+    for line in results.lines:
+        name = line["ranking"].removesuffix(" 0").removesuffix(" 1")
+        found.setdefault(name, []).append((line["score"], line["loss"], line["weights"]))
     print(f"{'ranking':<40} {'Fréchet distance':>20} {'loss':>18} {'weights':>9} {'n':>3}")
     for name, rows in found.items():
         distances, losses, weights = zip(*rows, strict=True)

@@ -4,26 +4,30 @@ The figures to stand beside are those of Wanda and SparseGPT: at 50 % and above 
 cut of the whole model; nothing is trained.
 
     python benchmarks/language_methods.py [--grammar BLIMP] [--zero-shot reasoning=piqa.jsonl cloze=lambada.jsonl]
+                                          [--json FILE]
 """
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from results_file import ResultsFile
 from tombola.foundations.precision import Precision, resolve_precision
-from tombola.metrics.statistics import interval
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.one_shot import one_shot
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
+from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.task import LanguageTask
 from tombola.tickets.site_groups import site_groups
 from tombola.tickets.ticket import Ticket
@@ -92,18 +96,37 @@ def blocks(number: int, model: PreTrainedModel, *, task: LanguageTask) -> Subnet
     return shrunk(model, Ticket("heads+mlps", part.anatomy.signature, masks, {"ticket": "layers"}))
 
 
-def columns(task: LanguageTask, part: Subnetwork, precision: Precision) -> dict[str, str]:
-    """Scores of a model in each ability, with 95 % intervals; perplexity of texts."""
-    found, references = evaluate(part, task, EvaluationOptions(precision=precision)), task.references("dev")
-    cells = {}
-    perplexities = task.perplexity(np.asarray(found.losses))
-    for name, (_, metric) in task.more.items():
-        if name in perplexities:
-            cells[name] = f"{perplexities[name]:.1f}"
-        else:
-            low, high = interval(metric, found.predictions, references, seed=0, resamples=1000)
-            cells[name] = f"{metric.score(found.predictions, references):.3f} [{low:.3f}, {high:.3f}]"
-    return cells
+def parts(task: LanguageTask) -> Iterator[tuple[Ability, NDArray[np.bool_]]]:
+    """Abilities of a task, and which of its examples are theirs."""
+    numbers = task.references("dev").astype(int)
+    for number, ability in enumerate(task.abilities):
+        yield ability, numbers == number
+
+
+def measured(tasks: Sequence[LanguageTask], part: Subnetwork, precision: Precision) -> dict[str, Any]:
+    """Answers of a model, item by item: `right`, a digit each, halves being "h"; of texts `nats` a token."""
+    found: dict[str, dict[str, Any]] = {"right": {}, "nats": {}, "perplexity": {}}
+    for task in tasks:
+        given = evaluate(part, task, EvaluationOptions(precision=precision))
+        losses = np.asarray(given.losses)
+        found["perplexity"] |= task.perplexity(losses)
+        for ability, own in parts(task):
+            if ability.rule == "text":
+                found["nats"][ability.name] = [round(float(one), 5) for one in losses[own]]
+            else:
+                answers = np.nan_to_num(given.predictions[own])
+                found["right"][ability.name] = "".join("h" if one == 0.5 else f"{one:.0f}" for one in answers)
+    return found
+
+
+def cell(line: dict[str, Any], name: str) -> str:
+    """The accuracy of an ability with its 95 % interval over the items, or the perplexity."""
+    if name in line["perplexity"]:
+        return f"{line['perplexity'][name]:.1f}"
+    right = np.array([0.5 if one == "h" else float(one) for one in line["right"][name]])
+    drawn = np.random.default_rng(0).integers(len(right), size=(2000, len(right)))
+    low, high = np.percentile(right[drawn].mean(1), (2.5, 97.5))
+    return f"{right.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 def main() -> None:
@@ -118,7 +141,8 @@ def main() -> None:
     parser.add_argument("--bos-token", default="<|endoftext|>")
     parser.add_argument("--calibration", default="32x512", help="sequences x tokens")
     parser.add_argument("--dense", action="store_true", help="activations of the dense model, not block after block")
-    parser.add_argument("--only", default="", help="lines whose name begins like this")
+    parser.add_argument("--only", default="", help="lines whose name begins with one of these words")
+    parser.add_argument("--json", type=Path, help="keep every line in this file, and go on where it ends")
     options = parser.parse_args()
     count, length = map(int, options.calibration.split("x"))
     grammar = "grammar" if options.grammar is None else f"grammar={options.grammar}"
@@ -142,22 +166,30 @@ def main() -> None:
         lines[name] = partial(sites, kind, layers, removed, task=task)
     for number in (1, 3):
         lines[f"blocks {number}"] = partial(blocks, number, task=task)
+    names = ("model", "rows", "zero_shot_rows", "text_tokens", "bos_token", "calibration", "dense")
+    texts = [
+        [item.scored for item, mine in zip(one.items("dev"), own, strict=True) if mine]
+        for one in tasks
+        for ability, own in parts(one)
+        if ability.rule == "text"
+    ]
+    conditions = {name: getattr(options, name) for name in names} | {"precision": precision, "tokens": texts}
+    results = ResultsFile(options.json, conditions, ("method",))
     print(f"{options.rows} pairs, {options.text_tokens} tokens of text, calibration {options.calibration}, {precision}")
-    names = [name for one in tasks for name in one.more]
+    shown = [name for one in tasks for name in one.more]
     print(
-        f"{'method':<22} {'seconds':>8} {'weights':>8} " + " ".join(f"{name[-20:]:>20}" for name in names), flush=True
+        f"{'method':<22} {'seconds':>8} {'weights':>8} " + " ".join(f"{name[-20:]:>20}" for name in shown), flush=True
     )
     for name, cut in lines.items():
-        if not name.startswith(options.only):
+        if results.has(name) or not name.startswith(tuple(options.only.split(","))):
             continue
         started = time.perf_counter()
         part = cut(model)
         seconds = time.perf_counter() - started
         kept = part.ticket.survivors(part.anatomy)["weights"] / part.anatomy.weights
-        cells = {key: cell for one in tasks for key, cell in columns(one, part, precision).items()}
-        print(
-            f"{name:<22} {seconds:>8.1f} {1 - kept:>8.3f} " + " ".join(f"{cells[one]:>20}" for one in names), flush=True
-        )
+        results.add(method=name, removed=1 - kept, **measured(tasks, part, precision))
+        cells = [cell(results.lines[-1], one) for one in shown]
+        print(f"{name:<22} {seconds:>8.1f} {1 - kept:>8.3f} " + " ".join(f"{one:>20}" for one in cells), flush=True)
 
 
 if __name__ == "__main__":

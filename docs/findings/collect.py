@@ -53,13 +53,19 @@ FIGURES = (
 """The pictures that are worth keeping."""
 
 
-def study(folder: Path) -> None:
-    """The rows, verdicts and comparison of a study, its attention in short, and its pictures."""
+def study(folder: Path, name: str | None = None) -> None:
+    """The rows, verdicts and comparison of a study, its attention in short, and its pictures.
+
+    Args:
+        folder: of the study.
+        name: of the folder here; None for the task's. Of a further study of a task, whose name is given, the pictures
+            are left out.
+    """
     record = read_study(folder)
-    out = HERE / record.home.name
+    out = HERE / (name or record.home.name)
     profiles = {method: record.seed_folders[0].analysis("retention", method) for method in record.methods}
-    for name in ("results.jsonl", "verdicts.json"):
-        _copy(folder / name, out / name)
+    for file in ("results.jsonl", "verdicts.json"):
+        _copy(folder / file, out / file)
     facts = read_json(folder / "study.json")
     settings = {name: value for name, value in facts["config"].items() if name not in LOCAL}
     write_json(out / "study.json", {**{name: facts[name] for name in ABOUT}, "config": settings})
@@ -67,15 +73,20 @@ def study(folder: Path) -> None:
         # A language model: what is left of its abilities is all that there is to tell.
         for method, path in profiles.items():
             _copy(path, out / f"{method}.json")
-        _pictures(folder, out, ("retention-*",))
+        if name is None:
+            _pictures(folder, out, ("retention-*",))
         return
     if record.floors:
         # Images: how far the searches went beside random tickets, and what is drawn.
         write_json(out / "curves.json", _curves(record))
-        for name, place in {"real": "guessing", **{name: name for name in DRAWN}}.items():
+        if name is not None:
+            return
+        for drawn, place in {"real": "guessing", **{name: name for name in DRAWN}}.items():
             if (drawing := record.image_grid(place)) is not None:
-                _copy(drawing, out / "drawn" / f"{name.replace('/', '-').replace('+', '-')}.png")
+                _copy(drawing, out / "drawn" / f"{drawn.replace('/', '-').replace('+', '-')}.png")
         _pictures(folder, out, ("search-*", "tickets-*", "survivors-*", "density"))
+        return
+    if name is not None:
         return
     comparison = CrossSeedFolder.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
@@ -107,8 +118,8 @@ def study(folder: Path) -> None:
     write_json(out / "attention.json", found)
     for seed_folder in record.seed_folders:
         for method in record.methods:
-            for name in ("random-tickets", "representations"):
-                if (path := seed_folder.analysis(name, method)).is_file():
+            for analysis in ("random-tickets", "representations"):
+                if (path := seed_folder.analysis(analysis, method)).is_file():
                     _copy(path, out / f"seed-{seed_folder.seed}" / method / path.name)
         if (path := seed_folder.analysis("interactions")).is_file():
             write_json(out / f"seed-{seed_folder.seed}" / "interactions.json", _in_short(Interactions.read(path)))
@@ -191,11 +202,14 @@ def main() -> None:
     """Collect."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="+", type=Path)
+    parser.add_argument("--as", dest="name", help="name of the folder here, of a further study of a task")
     parser.add_argument("--compared", type=Path, help="what `tombola compare --out` wrote")
     parser.add_argument("--transfer", type=Path, help="what `tombola transfer --out` wrote")
     options = parser.parse_args()
+    if options.name is not None and len(options.studies) > 1:
+        parser.error("--as names one study")
     for folder in options.studies:
-        study(folder)
+        study(folder, options.name)
     if options.compared:
         other(options.compared, "comparison", HERE / "tasks")
     if options.transfer:

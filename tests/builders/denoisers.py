@@ -112,6 +112,20 @@ KINDS = {
         ("conv_in", "conv_out", "time_embedding"),
         (4,) * 8,
     ),
+    "unet of texts with plain attentions": Kind(
+        "UNet2DConditionModel",
+        {
+            **_COND,
+            "down_block_types": ("AttnDownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "AttnUpBlock2D"),
+            "attention_head_dim": 4,
+        },
+        # Of the plain ones 8 channels are 2 heads of 4; the others have 4 heads, by an old mistake in names.
+        (2, *(4,) * 8, 2, 2),
+        (64,) * 4,
+        ("conv_in", "conv_out", "time_embedding"),
+        (4,) * 8,
+    ),
     "dit": Kind(
         "DiTTransformer2DModel",
         {**_TRANSFORMER, "in_channels": 4, "out_channels": 4, "num_embeds_ada_norm": 5, "norm_num_groups": 4},
@@ -156,6 +170,15 @@ KINDS = {
         (*_EMBEDDINGS, ".norm1.", ".norm1_context.", ".norm."),
     ),
 }
+
+TEXTS_AND_IMAGES: Mapping[str, Any] = {
+    **KINDS["unet of texts"].config,
+    "down_block_types": ("SimpleCrossAttnDownBlock2D", "ResnetDownsampleBlock2D"),
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": ("ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"),
+    "attention_head_dim": 4,
+}
+"""A U-net whose attentions are to texts and images at once, and have no heads that can go."""
 
 
 def computed(subnetwork: Subnetwork | nn.Module, kind: Kind) -> Tensor:

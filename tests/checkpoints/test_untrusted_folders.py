@@ -116,6 +116,60 @@ def pickled(folder: Path, ran: Path, *, indexed: bool) -> str:
     return str(folder)
 
 
+def cached(folder: Path, name: str, cache: Path) -> str:
+    """Lay a folder into the hub's cache, as if it had been downloaded as `name`."""
+    place = cache / f"models--{name.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    shutil.copytree(folder, place / "snapshots" / ("0" * 40))
+    return name
+
+
+@pytest.mark.parametrize("opened", WEIGHTS)
+def test_an_index_of_a_hub_id_that_leads_to_a_pickle(
+    opened: str, ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickled(tmp_path / "model", ran, indexed=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    source = cached(tmp_path / "model", "someone/model", tmp_path / "cache")
+    monkeypatch.setattr("torch._weights_only_unpickler.load", lambda *_, **__: pytest.fail("an unpickler saw it"))
+    with pytest.raises(TombolaError, match=r"someone/model holds weights as a pickle \(model-1\.bin\)") as caught:
+        OPENED[opened](source)
+    assert "\n" not in str(caught.value)
+    assert not ran.exists()
+
+
+def test_an_index_of_pickles_alone(ran: Path, tmp_path: Path) -> None:
+    pickled(tmp_path / "model", ran, indexed=True)
+    (tmp_path / "model" / "model.safetensors.index.json").rename(tmp_path / "model" / "pytorch_model.bin.index.json")
+    for opened in WEIGHTS:
+        with pytest.raises(TombolaError, match=r"as a pickle \(model-1\.bin\)"):
+            OPENED[opened](str(tmp_path / "model"))
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_an_index_of_a_denoiser_that_leads_to_a_pickle(
+    hub: bool, ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "unet"
+    model: Any = unet(torch.float32)
+    model.save_pretrained(folder)
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    shards = {"metadata": {"total_size": 8}, "weight_map": {"conv_in.bias": "weights-1.bin"}}
+    torch.save({"conv_in.bias": Evil(ran)}, folder / "weights-1.bin", pickle_module=pickle)
+    (folder / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(shards))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch._weights_only_unpickler.load", lambda *_, **__: pytest.fail("an unpickler saw it"))
+    source = cached(folder, "someone/unet", tmp_path / "cache") if hub else str(folder)
+    with pytest.raises(TombolaError) as caught:
+        denoisers.load(source)
+    assert "\n" not in str(caught.value)
+    if not hub:
+        assert "as a pickle (weights-1.bin)" in str(caught.value)
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("opened", WEIGHTS)
 def test_pickles_are_refused_before_they_are_opened(

@@ -426,7 +426,7 @@ class TestSettings:
             (
                 "methods",
                 "layer",
-                "unknown pruning method 'layer'; known: heads+mlps, heads+neurons, ",
+                "methods: unknown pruning method 'layer'; known: heads+mlps, heads+neurons, ",
             ),
             ("neuron_block", "0", "neuron_block must be 1 or more, not 0"),
             ("methods", "weights,weights", "name at least one method, and each once"),

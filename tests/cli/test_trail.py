@@ -268,6 +268,11 @@ def test_seeds_name_folders_and_rows(seed_folder: SeedFolder, tmp_path: Path, ca
     said = prune(capsys, seed_folder.full, out, "--method", "random-weights", "--density", 0.5, "--seed", 2)
     assert Path(said["ticket"]) == out / "moods" / "seed-2" / "random-weights" / "good"
     assert {row["seed"] for row in rows(out).values()} == {2}
+    # One interval of one score, whichever command tells it.
+    scored = run(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", out)
+    row = rows(out)["random-weights", "good", "pruned"]
+    for name in ("score", "score_low", "score_high"):
+        assert scored[name] == row[name]
     other = prune(capsys, seed_folder.full, tmp_path / "o", "--method", "random-weights", "--density", 0.5, "--seed", 1)
     assert Ticket.load(said["ticket"]) != Ticket.load(other["ticket"])
     (part,) = compare([out, tmp_path / "o"], draws=10).kinds["weights"].tasks.values()
@@ -329,3 +334,15 @@ def test_a_model_that_always_says_the_same_leaves_no_empty_ticket(
     said = capsys.readouterr().err
     assert ("to judge on (dev: " if density else "nothing of the model is left") in " ".join(said.split())
     assert not out.exists()
+
+
+def test_what_prune_wrote_is_told_from_a_model(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "cut"
+    said = prune(capsys, seed_folder.full, out, "--method", "sparsegpt", "--density", 0.5)
+    for folder in (out, Path(said["ticket"])):
+        for arguments in (["score", *flags("score", model=folder)], ["shrink", folder, out, "--out", tmp_path / "s"]):
+            assert main(list(map(str, arguments))) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert f"{folder} holds tickets and their scores, and is no model: give it with --ticket" in line
+            assert ("a model that it holds is" in line) == (folder == out)
+            assert folder != out or said["model"] in line

@@ -242,6 +242,27 @@ def test_a_random_draw_of_channels_has_as_many_weights_not_only_as_many_groups()
     assert random(heads, 3, anatomy=ANATOMY) == random(heads, 3)
 
 
+def test_random_draws_of_heads_that_share_keys_come_near_the_weights() -> None:
+    model = llama()
+    anatomy = dissect(model)
+    # One whole group of two gone in each layer: as many heads of different groups would keep both keys.
+    ticket = Ticket.full(anatomy, "heads").without({"heads": [[row, head] for row in range(3) for head in (0, 1)]})
+    goal = ticket.survivors(anatomy)["weights"]
+
+    def off(drawn: Ticket) -> int:
+        assert drawn.counts() == ticket.counts()
+        return abs(drawn.survivors(anatomy)["weights"] - goal)
+
+    assert max(off(layer_matched(ticket, seed, None, anatomy)) for seed in range(10)) == 0
+    assert all(
+        torch.equal(layer_matched(ticket, seed, None, anatomy).heads.sum(1), ticket.heads.sum(1)) for seed in range(10)
+    )
+    assert max(off(layer_matched(ticket, seed)) for seed in range(10)) > 0
+    assert sum(off(random(ticket, seed, None, anatomy)) for seed in range(10)) < sum(
+        off(random(ticket, seed)) for seed in range(10)
+    )
+
+
 def test_controls_of_groups_are_drawn_group_by_group() -> None:
     model = llama()
     anatomy = dissect(model)

@@ -1,6 +1,7 @@
 """One-shot tickets against a ranking written out in plain Python, with importances that are made up and real."""
 
 import copy
+import hashlib
 import importlib
 import math
 import pkgutil
@@ -18,13 +19,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import tombola
-from builders.encoders import LAYERS, MLP, Exact, classifier
+from builders import language_models
+from builders.encoders import LAYERS, MLP, Exact, classifier, synthetic
 from builders.made_up_scores import Fake, least
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
-from tombola.pruning.one_shot import one_shot
+from tombola.pruning.one_shot import one_shot, single_cut
+from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.base import Task
 from tombola.tickets.kinds import TICKET_KINDS
@@ -39,9 +42,8 @@ ANATOMY = dissect(MODEL)
 
 
 def stub() -> Task:
-    return cast(
-        Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", importance_split=None, normalise_layers=True)
-    )
+    facts = {"importance_split": None, "normalise_layers": True, "text_facts": lambda split: {"text": split}}
+    return cast(Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", **facts))
 
 
 def cut(fake: Fake, densities: Mapping[str, float], **options: Any) -> Ticket:
@@ -112,6 +114,7 @@ def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> N
         "density": {"neurons": 0.5},
         "task": "made-up",
         "split": "train",
+        "importance": {"text": "train"},
     }
     cut(fake, {"heads": 0.5})
     assert fake.asked[1][1].split == "train"
@@ -219,3 +222,23 @@ def test_the_public_name_is_the_function_whatever_was_imported_before() -> None:
     for before in (f"import {module}", f"from {module} import one_shot", f"tombola.one_shot; import {module}"):
         subprocess.run([sys.executable, "-c", code.format(before)], check=True, timeout=120)
     assert tombola.one_shot is importlib.import_module(module).one_shot
+
+
+def test_the_provenance_says_what_was_read() -> None:
+    language = language_models.task()
+    model = language_models.llama(dtype=torch.float32)
+    ranked = one_shot(model, language, {"heads": 0.5})
+    text = {"text": "training text of understanding", "bos_token": "<s>"}
+    assert ranked.provenance["importance"] == {**text, "examples": 6, "window": 8}
+    groups, _ = single_cut(model, language, "kv-groups", 0.5)
+    assert groups.provenance["importance"] == ranked.provenance["importance"]
+    options = SearchOptions(calibration_samples=4, sequence_length=12)
+    pruned, _ = single_cut(model, language, "wanda", 0.5, options=options, seed=3)
+    found = dict(cast(dict[str, Any], pruned.provenance["calibration"]))
+    drawn = torch.cat(language.calibration_text(4, 12, 3)).numpy().astype("<i8")
+    assert found.pop("sha256") == hashlib.sha256(drawn.tobytes()).hexdigest()
+    found.pop("first_token")
+    assert found == {**text, "batches": 4, "examples": 4, "tokens": 48, "window": 12, "seed": 3}
+    labelled = one_shot(classifier(dtype=torch.float32), synthetic(), {"heads": 0.5})
+    assert labelled.provenance["importance"] == {"text": "train split of synthetic"}
+    assert labelled.provenance["split"] == "train"

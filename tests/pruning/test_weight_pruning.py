@@ -1,10 +1,11 @@
 """Pruning of weights against brute force: whole passes with hooks, rows sorted one by one, families by hand."""
 
 import copy
+import hashlib
 import itertools
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -250,7 +251,15 @@ def test_batches_of_a_task_tensors_and_keywords_are_the_same_text() -> None:
     ways: list[Any] = [[Batch(np.arange(3), given, ids)], [given], [ids], iter([ids]), ids, [ids[:1], ids[1:]]]
     first, *others = [prune_weights(model, WeightCut("wanda", 0.5), calibration=way).ticket for way in ways]
     assert all(ticket == first for ticket in others)
-    assert first.provenance["calibration"] == {"batches": 1, "examples": 3, "tokens": 21}
+    # The same text, however it is batched; little-endian int64.
+    digest = hashlib.sha256(b"".join(int(one).to_bytes(8, "little") for one in ids.flatten())).hexdigest()
+    stated = {"examples": 3, "tokens": 21, "window": 7, "first_token": None, "sha256": digest}
+    assert first.provenance["calibration"] == {"batches": 1, **stated}
+    assert others[-1].provenance["calibration"] == {"batches": 2, **stated}
+    begun = torch.cat([torch.full((3, 1), 5), ids], 1)
+    ticket = prune_weights(model, WeightCut("sparsegpt", 0.5), calibration=[begun]).ticket
+    found = cast(dict[str, object], ticket.provenance["calibration"])
+    assert (found["first_token"], found["window"]) == (5, 8)
 
 
 def test_modes_and_settings_are_as_before() -> None:

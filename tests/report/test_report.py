@@ -345,3 +345,31 @@ def test_a_page_without_controls_speaks_of_none(tmp_path: Path) -> None:
     assert "random and bad" not in page.words
     assert "chance in training" not in page.words
     assert "retrained" not in json.dumps(named(page, "tickets-weights"))
+
+
+@pytest.mark.parametrize("ticket", ["bad", "layer-matched"])
+def test_controls_of_other_weights_are_said_to_be(tmp_path: Path, ticket: str) -> None:
+    """Of grouped queries, as many heads hold as many weights only where they are of as many groups."""
+    fake_study(tmp_path, methods=("heads+mlps",))
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").open()]
+    good = next(one["weights"] for one in lines if one["ticket"] == "good")
+    assert "not hold as many weights" not in read(build(tmp_path)).words
+    for one in lines:
+        if one["ticket"] == ticket:
+            one["weights"] -= 400_000
+    write_lines(tmp_path / "results.jsonl", lines)
+    words = read(build(tmp_path)).words
+    (said,) = re.findall(r"As many sites do not hold as many weights here: [^.]*", words)
+    assert f"good {good:,}" in said
+    assert f"{ticket} {good - 400_000:,}" in said
+    assert "the same size" not in words
+
+
+def test_blocks_without_sites_are_named(tmp_path: Path) -> None:
+    fake_study(tmp_path)
+    assert "Never pruned" not in read(build(tmp_path)).words
+    architecture = json.loads((tmp_path / "study.json").read_text())["architecture"]
+    blocks = {"mid_block.attentions.0": "Attention: no <b>entry</b>"}
+    spoil(tmp_path / "study.json", "architecture", {**architecture, "without_sites": blocks})
+    said = "Never pruned, as no sites of them are known: mid_block.attentions.0 (Attention: no <b>entry</b>)."
+    assert said in read(build(tmp_path)).words

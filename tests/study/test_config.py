@@ -174,6 +174,14 @@ def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
         of(analyses=("tarot",))
 
 
+@pytest.mark.parametrize(
+    ("name", "what"), [("controls", "control"), ("analyses", "analysis"), ("methods", "pruning method")]
+)
+def test_the_setting_of_an_unknown_name_is_named(name: str, what: str) -> None:
+    with pytest.raises(TombolaError, match=f"^{name}: unknown {what} 'tarot'; known: "):
+        of(**{name: ("tarot",)})
+
+
 @pytest.mark.parametrize("settings", [{"search_rows": 5}, {"iterative": True, "methods": ("wanda",)}])
 def test_a_setting_that_another_setting_switches_off_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(TombolaError, match=r"is for search_split train|full model each time: add --no-iterative"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
-from builders import browser
+from builders import browser, lost_files
 from builders.planted_text import plant
 from builders.unets import UNET
 from tombola.analysis.locality import random_curve
@@ -158,6 +158,10 @@ def test_a_finished_study_is_not_run_again(study: Study) -> None:
         path: path.stat().st_mtime_ns for path in study.seed_folder(0).folder.rglob("*") if path.is_file()
     }
     assert len(read_lines(study.folder / "results.jsonl")) == 18
+
+
+def test_every_lost_or_damaged_file_is_noticed(study: Study, tmp_path: Path) -> None:
+    assert lost_files.unnoticed(study, tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from builders import small_study
+from builders import lost_files, small_study
 from builders.small_study import read_rows, study_in, timeless
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
@@ -205,6 +205,10 @@ def test_after_the_damaged_step_is_deleted_it_goes_on(tmp_path: Path, undisturbe
     study = study_in(tmp_path)
     study.run()
     assert_equal(study, undisturbed)
+
+
+def test_every_lost_or_damaged_file_is_noticed(tmp_path: Path) -> None:
+    assert lost_files.unnoticed(small_study.analysed(), tmp_path) == []
 
 
 def test_results_and_report_are_never_the_only_copy(tmp_path: Path, undisturbed: Study) -> None:

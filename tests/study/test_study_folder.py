@@ -1,5 +1,7 @@
 """Verdicts of a study's folder: by what rule, and how a ticket stands to its controls."""
 
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import SILENT
 from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
@@ -88,14 +91,42 @@ def test_a_scored_model_without_its_score_is_named_and_no_row_left_out(place: st
         list(layout.rows([0]))
 
 
-def test_a_step_is_done_only_with_all_that_it_publishes(tmp_path: Path) -> None:
-    step = StudyStep("score", 1, 1, tmp_path / "pruned", lambda _: None, files=("score.json",))
+@pytest.mark.parametrize("damage", ["emptied", "changed", "deleted"])
+@pytest.mark.parametrize("name", ["score.json", "deep/model.safetensors", "../search.jsonl"])
+def test_a_step_is_done_only_with_all_that_it_publishes_undamaged(name: str, damage: str, tmp_path: Path) -> None:
+    result = tmp_path / "good"
+
+    def run(_: object) -> None:
+        (result / "deep").mkdir(parents=True)
+        for file in ("score.json", "deep/model.safetensors", "../search.jsonl"):
+            (result / file).write_text("content")
+
+    step = StudyStep("score", 1, 1, result, run, beside=(tmp_path / "search.jsonl", tmp_path / "updated"))
     assert not step.done()
-    step.result.mkdir()
-    with pytest.raises(TombolaError, match=r"^\S+score\.json is missing; delete \S+pruned and start again$"):
-        step.done()
-    (step.result / "score.json").touch()
+    step(SILENT)
+    (result / "retrained").mkdir()
+    (result / "retrained" / "score.json").touch()
     assert step.done()
+    file = (result / name).resolve()
+    file.unlink()
+    if damage != "deleted":
+        file.write_text("" if damage == "emptied" else "Content")
+    what = "is missing" if damage == "deleted" else "is damaged: it is not the file that was written"
+    with pytest.raises(TombolaError, match=f"^{re.escape(str(file))} {what}; delete {result} and start again$"):
+        step.done()
+    shutil.rmtree(result)
+    assert not step.done()
+    step(SILENT)
+    assert step.done()
+
+
+def test_a_step_that_was_killed_before_it_listed_its_files_is_done(tmp_path: Path) -> None:
+    step = StudyStep("analysis", 1, 1, tmp_path / "one.json", lambda _: None)
+    step.result.write_text("{}")
+    assert step.done()
+    step.result.write_text("")
+    with pytest.raises(TombolaError, match=r"one\.json is damaged"):
+        step.done()
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"score": "high"}', "{"])

@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-from builders import browser, small_study
+from builders import browser, lost_files, small_study
 from builders.language_models import WORDS, llama, tokenizer
 from builders.planted_text import plant
 from tombola import report
@@ -173,10 +173,15 @@ def test_every_step_of_a_search_is_what_its_method_gives(done: Study, method: st
     for step, predicted in zip(found.passes, predictions, strict=True):
         assert task.metric.score(predicted, task.references("dev")) == pytest.approx(step.score)
         assert set(step.more) == {"grammar", "reasoning", "language-modelling"}
+    if method in ("heads", "kv-groups", "layers"):
+        read = {"text": "training text of understanding", "examples": 12, "window": 12, "bos_token": "<s>"}
+        assert found.good.provenance["importance"] == read
     if method in ("wanda", "sparsegpt"):
         # Drawn anew from the full model at every sparsity, and scored as it was pruned there.
         assert [round(step.sparsity, 2) for step in found.passes[1:]] == pytest.approx(SPARSITIES, abs=0.02)
         text = task.calibration_text(8, 16, 0)
+        read = cast(dict[str, object], found.good.provenance["calibration"])
+        assert [read[name] for name in ("examples", "window", "bos_token", "seed")] == [8, 16, "<s>", 0]
         pruned = prune_weights(model, WeightCut(method, SPARSITIES[1]), calibration=text)
         again = score(pruned.model, task).predictions
         np.testing.assert_allclose(again, predictions[2], rtol=1e-3, atol=1e-3)
@@ -484,3 +489,7 @@ def test_no_text_of_its_files_becomes_markup_or_code(done: Study, tmp_path: Path
     shutil.copytree(done.folder, tmp_path / "study")
     plant(tmp_path / "study", browser.CODE, "understanding")
     browser.check_planted(report.build(tmp_path / "study"), tmp_path / "profile")
+
+
+def test_every_lost_or_damaged_file_is_noticed(done: Study, tmp_path: Path) -> None:
+    assert lost_files.unnoticed(done, tmp_path) == []

@@ -29,6 +29,7 @@ BLOCKS = {
     # Residual blocks and transformer blocks.
     "unet of texts": 8 + 4,
     "unet of texts with unequal heads": 8 + 4,
+    "unet of texts with plain attentions": 8 + 4 + 3,
     "dit": 2,
     "pixart": 2,
     "sd3": 3,

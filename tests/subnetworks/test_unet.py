@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from builders.denoisers import KINDS, computed
 from builders.unets import denoised, noisy, unet
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
@@ -156,6 +157,19 @@ def test_a_head_gate_at_zero_is_the_head_deleted() -> None:
     assert float((denoised(model) - expected).abs().max()) > 1e-3
     for found in (masked(model, ticket), shrunk(model, ticket)):
         torch.testing.assert_close(gated(found), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_a_head_of_a_plain_attention_in_a_unet_of_texts_is_the_head_deleted() -> None:
+    kind = KINDS["unet of texts with plain attentions"]
+    model = kind.make()
+    ticket = Ticket.full(dissect(model), "heads").without({"heads": [[0, 1], [10, 0]]})
+    cut = copy.deepcopy(model)
+    delete_heads(cut, "down_blocks.0.attentions.0", [1], 4)
+    delete_heads(cut, "up_blocks.1.attentions.1", [0], 4)
+    expected = computed(cut, kind)
+    assert float((computed(model, kind) - expected).abs().max()) > 1e-3
+    for found in (masked(model, ticket), shrunk(model, ticket)):
+        torch.testing.assert_close(computed(found, kind), expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("variant", ["plain", "scale and shift"])

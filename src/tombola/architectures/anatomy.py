@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import nn
 
+from tombola.architectures.left_out import LeftOut
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, Matrix, MLPRow
 from tombola.foundations.errors import TombolaError
 
@@ -25,6 +26,7 @@ class Anatomy:
         feed_forwards: the elements of a mask of MLPs.
         matrices: every prunable matrix, layer by layer, in the order in which data flows through them.
         residuals: the rows of a mask of channels: the residual blocks of a convolutional network.
+        left_out: modules with parameters that no row and no matrix has, and why.
     """
 
     model_type: str
@@ -32,6 +34,7 @@ class Anatomy:
     feed_forwards: tuple[MLPRow, ...]
     matrices: tuple[Matrix, ...]
     residuals: tuple[ChannelRow, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def heads(self) -> tuple[int, int]:
@@ -73,6 +76,11 @@ class Anatomy:
         if kind == "channels":
             return tuple(row.groups for row in self.residuals)
         return tuple(row.neurons // block if kind == "neurons" else 1 for row in self.feed_forwards)
+
+    @property
+    def without_sites(self) -> tuple[LeftOut, ...]:
+        """Attentions, MLPs and residual blocks of which there is no row: nothing of them is pruned but weights."""
+        return tuple(one for one in self.left_out if one.block)
 
     def surviving_weights(self, kept: Kept) -> int:
         """Prunable weights that remain."""

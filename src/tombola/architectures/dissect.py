@@ -9,6 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Projection, Residual
+from tombola.architectures.left_out import left_out
 from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, joined, units_of
 from tombola.foundations.errors import TombolaError
 
@@ -63,6 +64,8 @@ def dissect(model: nn.Module) -> Anatomy:
     Raises:
         TombolaError: the model is of neither library, its type is not in `FAMILIES`, or its layers do not look as the
             table says (a shrunk model, for one).
+
+    What of the model is in no row and no matrix, `Anatomy.left_out` names, with the reason.
     """
     model_type = type_of(model)
     if any(type(module).__module__.partition(".")[0] == "peft" for module in model.modules()):
@@ -107,8 +110,14 @@ def read(model: nn.Module, family: Family) -> Anatomy:
         found.read(stack, name, base.get_submodule(name))
     if not (found.attentions or found.residuals):
         raise TombolaError(f"this {model_type} has no layers, so it has no heads to prune")
+    rows = (*found.attentions, *found.feed_forwards, *found.residuals)
     return Anatomy(
-        model_type, tuple(found.attentions), tuple(found.feed_forwards), tuple(found.matrices), tuple(found.residuals)
+        model_type,
+        tuple(found.attentions),
+        tuple(found.feed_forwards),
+        tuple(found.matrices),
+        tuple(found.residuals),
+        tuple(left_out(model, found.matrices, rows)),
     )
 
 
@@ -135,7 +144,8 @@ class _Reader:
     def read(self, stack: int, name: str, block: nn.Module) -> None:
         plan, full = self.family.stacks[stack], f"{self.prefix}{name}"
         for attention in plan.attentions:
-            if not attention.optional or _has(block, attention.module):
+            other = attention.unless is not None and _has(block, attention.unless)
+            if not attention.optional or (_has(block, attention.output) and not other):
                 self.attentions.append(self._attention(stack, full, block, attention))
         for mlp in plan.mlps:
             if not mlp.optional or _has(block, mlp.output):

@@ -53,6 +53,7 @@ class Attention:
         norms: attributes of the module: norms of queries and keys. One that runs over all heads rules pruning out.
         fused: attribute of the module: whether it computes from a fused copy of its projections.
         optional: some layers of the stack lack it.
+        unless: path of a module with which an optional one is another kind of attention, whose heads cannot be removed.
     """
 
     module: str
@@ -70,6 +71,7 @@ class Attention:
     norms: tuple[str, ...] = ()
     fused: str | None = None
     optional: bool = False
+    unless: str | None = None
 
 
 @dataclass(frozen=True)
@@ -371,7 +373,12 @@ _SELF_AND_CROSS = (_diffusers_attention("attn1"), _diffusers_attention("attn2", 
 _KNOWN |= {
     "UNet2DModel": _unet({"attentions": (_diffusers_attention(),)}),
     "UNet2DConditionModel": _unet(
-        {"matrices": {"transformer_in": "proj_in", "transformer_out": "proj_out"}},
+        # Beside blocks of transformers there may be ones of plain attentions. What attends to a text and the image at
+        # once takes its heads to be as wide together as the image, so that none can be removed.
+        {
+            "attentions": (replace(_diffusers_attention(optional=True), unless="add_k_proj"),),
+            "matrices": {"transformer_in": "proj_in", "transformer_out": "proj_out"},
+        },
         {"attentions": _SELF_AND_CROSS, "mlps": (_feed_forward("ff", gated=True),)},
     ),
     "DiTTransformer2DModel": _uniform("transformer_blocks", _diffusers_attention("attn1"), _feed_forward("ff")),

@@ -28,9 +28,9 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet, refuse_pickles
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import LIBRARIES, library_of, save_companions
+from tombola.checkpoints.model_libraries import LIBRARIES, Library, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
@@ -85,6 +85,7 @@ class _Origin:
         return Subnetwork(model, self.anatomy, self.ticket, present)
 
 
+@memory_errors()
 def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
     """Make a model smaller, prove on what was written that it equals the masked one, and publish it as a new folder.
 
@@ -123,6 +124,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
     return apart
 
 
+@memory_errors()
 def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
     """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
 
@@ -208,17 +210,11 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
     return cast("PreTrainedModel | ModelMixin", load_subnetwork(folder).model)
 
 
+@memory_errors()
 def load_subnetwork(folder: Path | str) -> Subnetwork:
     """Load a shrunk model as `load` does, errors and all, with its ticket and the anatomy of the original."""
     folder = Path(folder)
-    if not (folder / MARK).is_file():
-        raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
-    facts = read_json(folder / MARK)
-    if facts.get("format") != FORMAT:
-        raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")
-    library = LIBRARIES.get(str(facts.get("library")))
-    if library is None:
-        raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
+    facts, library = _mark(folder)
     ticket = Ticket.load(folder)
     with reading(f"the shrunk model in {folder}", "shrink it again"):
         digests = dict(facts["sha256"])
@@ -231,21 +227,12 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         for name in (*_DIGESTED, *files):
             if _sha256(folder / name) != digests[name]:
                 raise ValueError(f"{name} is not the file that was written")
-        model = library.blank(str(facts.get("class")), folder)
-        if model is None:
-            raise TombolaError(
-                f"{folder}: this {library.name} has no class {facts.get('class')!r}; install {facts.get('version')}"
-            )
-        # Checked when it was written; a model without memory computes nothing.
-        recognise(model, check=False, like=facts["like"])
+        model, origin = _blank(folder, facts, library, ticket)
         state = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
-        origin = _Origin(ticket, dissect(model), facts["like"])
         if ticket.kind == "weights":
             ticket.check(origin.anatomy)
             for matrix in origin.anatomy.matrices if files == [TENSORS] else ():
                 state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
-        else:
-            model = shrunk(model, ticket).model
         learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         owners = {
             # What is a buffer must stay one.
@@ -265,6 +252,44 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
         _check_zeros(found)
     _remember(model, origin)
     return found
+
+
+def outline(folder: Path) -> nn.Module:
+    """A shrunk model of its real shapes, on `meta` but for buffers: no weights are read or held.
+
+    Raises:
+        TombolaError: as `load`, but for damaged weights.
+    """
+    facts, library = _mark(folder)
+    # The caller may make what it makes on `meta`, and indices need memory.
+    with reading(f"the shrunk model in {folder}", "shrink it again"), torch.device("cpu"):
+        return _blank(folder, facts, library, Ticket.load(folder))[0]
+
+
+def _mark(folder: Path) -> tuple[dict[str, Any], Library]:
+    """The mark of a shrunk model, and the library that it is of."""
+    if not (folder / MARK).is_file():
+        raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
+    facts = read_json(folder / MARK)
+    if facts.get("format") != FORMAT:
+        raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")
+    library = LIBRARIES.get(str(facts.get("library")))
+    if library is None:
+        raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
+    return facts, library
+
+
+def _blank(folder: Path, facts: dict[str, Any], library: Library, ticket: Ticket) -> tuple[nn.Module, _Origin]:
+    """A shrunk model without memory for its parameters, and where it is from."""
+    model = library.blank(str(facts.get("class")), folder)
+    if model is None:
+        raise TombolaError(
+            f"{folder}: this {library.name} has no class {facts.get('class')!r}; install {facts.get('version')}"
+        )
+    # Checked when it was written; a model without memory computes nothing.
+    recognise(model, check=False, like=facts["like"])
+    origin = _Origin(ticket, dissect(model), facts["like"])
+    return model if ticket.kind == "weights" else shrunk(model, ticket).model, origin
 
 
 _ORIGIN = "_tombola_origin"

@@ -25,8 +25,10 @@ from tombola.checkpoints.loading import (
     PIPELINE,
     check_layers,
     check_size,
+    no_pickles,
     refuse_lacking,
     refuse_pickles,
+    refuse_results,
     refuse_shrunk,
 )
 from tombola.checkpoints.sources import check_source
@@ -118,6 +120,16 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         return cast(nn.Module, model)
 
 
+def denoiser_folder(source: str) -> Path:
+    """Folder of the denoiser in a local folder, that of a pipeline or its own; of a hub id, one that is not there.
+
+    Raises:
+        TombolaError: there is none, or it cannot be read.
+    """
+    with reading(source):
+        return Path(source).expanduser() / (_part(source) or "")
+
+
 def class_of(source: str) -> type[nn.Module]:
     """The class of the denoiser in a folder or at a hub id.
 
@@ -153,15 +165,16 @@ def _described(source: str, part: str | None) -> tuple[Any, Mapping[str, Any]]:
     check_layers(config, source)
     kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
     if not (isinstance(kind, type) and issubclass(kind, ModelMixin)):
-        raise TombolaError(f"{source} holds a {config.get('_class_name')}, which is no model of diffusers")
+        name = config.get("_class_name") or f"{config.get('model_type', 'model')} of another library"
+        raise TombolaError(f"{source} holds a {name}, which is no model of diffusers; give one that is")
     return kind, config
 
 
 @contextlib.contextmanager
 def reading(source: str) -> Iterator[None]:
-    """Turn what diffusers raises for a source that it cannot load into one clear line."""
+    """Turn what diffusers raises for a source that it cannot load into one clear line, and refuse pickles."""
     instead = "give the folder of a diffusers model or pipeline, or a hub id that can be reached"
-    with one_line(f"cannot load a denoiser from {source!r}", instead):
+    with one_line(f"cannot load a denoiser from {source!r}", instead), no_pickles(source):
         yield
 
 
@@ -187,6 +200,7 @@ def _part(source: str) -> str | None:
     config = index_of(source)
     if config is None:
         if folder.is_dir() and not (folder / CONFIG).is_file():
+            refuse_results(source, folder)
             raise TombolaError(
                 f"{source} holds neither a pipeline (model_index.json) nor a model (config.json) of diffusers"
             )

@@ -19,7 +19,7 @@ from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.checkpoints.model_card import ONNX, ModelCardWriter
 from tombola.checkpoints.model_libraries import save_companions
 from tombola.foundations.atomic_files import publish
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.subnetworks.equivalence import computed, difference, meaningful
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
@@ -32,6 +32,7 @@ _EXPORTED = (4, 24)
 _TRIED = (_EXPORTED, (1, 3), (3, 17))
 
 
+@memory_errors()
 def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
     """Write a ticket as an ONNX graph in fp32, and prove with ONNX Runtime that it computes what the masked model does.
 

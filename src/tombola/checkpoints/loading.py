@@ -1,12 +1,14 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -16,6 +18,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.activations import ACT2FN
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
@@ -23,9 +27,10 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
+from tombola.checkpoints.pruned_heads import with_heads_of_zeros
 from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.errors import TombolaError, one_line, out_of_memory
 from tombola.subnetworks.recognition import recognise
 
 MARK = "tombola.json"
@@ -42,6 +47,31 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         raise TombolaError(
             f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
         )
+
+
+def refuse_results(source: str, folder: Path) -> None:
+    """Raise a TombolaError where a folder, that of `source`, holds tickets and scores but no model of its own."""
+    if any((folder / name).is_file() for name in (CONFIG, PIPELINE)):
+        return
+    if not any((folder / name).is_file() for name in ("study.json", "ticket.json")):
+        return
+    models = sorted(file.parent for file in folder.rglob(CONFIG))
+    inside = f"; a model that it holds is {models[0]}" if models else ""
+    raise TombolaError(
+        f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
+        f"ticket was found in{inside}"
+    )
+
+
+_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "dense_act_fn")
+
+
+def _check_known(config: Mapping[str, Any], where: str) -> None:
+    """Raise a TombolaError where a configuration names a kind of model, or an activation, that transformers lacks."""
+    for name, known in (("model_type", CONFIG_MAPPING), *((one, ACT2FN) for one in _ACTIVATIONS)):
+        value = config.get(name)
+        if isinstance(value, str) and value not in known and "auto_map" not in config:
+            raise TombolaError(f"{where}: this transformers has no {name} {value!r}; mend it, or update transformers")
 
 
 MOST_LAYERS = 1000
@@ -75,11 +105,12 @@ def locate(source: str) -> str:
             if source not in MODELS:
                 return source
             path = assets.fetch(source)
+        refuse_results(source, path)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
-                check_layers(
-                    read_json(path / name, "mend it, or save the model again", bounded=False), str(path / name)
-                )
+                config = read_json(path / name, "mend it, or save the model again", bounded=False)
+                check_layers(config, str(path / name))
+                _check_known(config, str(path / name))
         if (path / "adapter_config.json").is_file() and not (path / CONFIG).is_file():
             raise TombolaError(
                 f"{source} holds adapters of peft alone; merge them into their model first: "
@@ -156,6 +187,26 @@ def refuse_pickles(source: str, folder: Path) -> None:
         )
 
 
+def refuse_other_shapes(source: str, model: nn.Module, folder: Path) -> None:
+    """Raise a TombolaError where a local folder's safetensors are of other shapes than a model's of their names.
+
+    Only the heads of the files are read.
+    """
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            for name in sorted(wanted.keys() & set(tensors.keys())):
+                if (stored := tensors.get_slice(name).get_shape()) != wanted[name]:
+                    raise _other_shape(source, name, stored, wanted[name])
+
+
+def _other_shape(source: str, name: str, stored: Iterable[int], wanted: Iterable[int]) -> TombolaError:
+    return TombolaError(
+        f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}; give the "
+        "configuration that it was saved with"
+    )
+
+
 def read_weights(
     kind: Any, path: str, source: str, *, new_output: bool = False, **options: Any
 ) -> tuple[PreTrainedModel, list[str]]:
@@ -182,13 +233,17 @@ def read_weights(
     check_size(build, Path(path), source)
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
-    model, found = kind.from_pretrained(path, ignore_mismatched_sizes=True, **options)
+    model, found = with_heads_of_zeros(
+        kind,
+        AutoConfig.from_pretrained(path, trust_remote_code=False),
+        source,
+        lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
+    )
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:
         return name.startswith(inner) and ".pooler." not in name
 
-    config = getattr(model, "config", None)
     if wrong := sorted(found["mismatched_keys"], key=str):
         name, stored, wanted = wrong[0]
         if new_output and not of_body(name):
@@ -196,13 +251,7 @@ def read_weights(
                 f"{source} was fine-tuned for another number of labels: it holds {name} as {list(stored)}, and "
                 f"{list(wanted)} is needed; start from a pre-trained model without an output layer"
             )
-        pruned = (
-            " (transformers 4 pruned its heads, which is no longer read)" if hasattr(config, "pruned_heads") else ""
-        )
-        raise TombolaError(
-            f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}{pruned}; give the "
-            "configuration that it was saved with"
-        )
+        raise _other_shape(source, name, stored, wanted)
     anew = sorted(found["missing_keys"])
     refuse_lacking(source, type(model), [name for name in anew if not new_output or of_body(name)])
     if beyond := sorted(filter(of_body, found["unexpected_keys"])):
@@ -286,7 +335,51 @@ def quiet(*others: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def loading(source: str) -> Iterator[None]:
-    """Turn what transformers raises for a source that it cannot load into one clear line."""
-    with one_line(f"cannot load {source!r}", instead(source)):
+def no_pickles(source: str) -> Iterator[None]:
+    """Refuse pickles while the block runs, wherever an index of `source`, at the hub too, leads a library.
+
+    Raises:
+        TombolaError: the library was about to open one.
+    """
+
+    def refuse(file: object, *_: object, **__: object) -> None:
+        raise TombolaError(
+            f"{source} holds weights as a pickle ({Path(str(file)).name}), which Tombola does not open, as it may run "
+            "code; give them as safetensors"
+        )
+
+    # Libraries have no way to be told: they look at how the name of each file ends.
+    opener: Any = torch
+    before, opener.load = opener.load, refuse
+    try:
         yield
+    finally:
+        opener.load = before
+
+
+_LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bis required\b", re.ASCII)
+
+
+@contextlib.contextmanager
+def loading(source: str) -> Iterator[None]:
+    """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
+    mend = instead(source)
+    what, folder = f"cannot load {source!r}", Path(source).expanduser()
+    with one_line(what, mend), no_pickles(source):
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, TombolaError) or out_of_memory(error):
+                raise
+            config = read_json(folder / CONFIG, bounded=False) if (folder / CONFIG).is_file() else {}
+            packing = config.get("quantization_config")
+            if isinstance(packing, dict):
+                kind = packing.get("quant_method", "in a way that it does not name")
+                mend = f"its weights are quantised ({kind}), and those are not pruned: give it in 16 or 32 bits"
+            elif isinstance(error, ImportError) or _LACKING.search(str(error)):
+                mend = (
+                    "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or "
+                    "save it again in a form that needs none, as tokenizer.json"
+                )
+            with one_line(what, mend):
+                raise

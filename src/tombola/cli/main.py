@@ -15,7 +15,15 @@ from typing_extensions import override
 
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command, add_settings
-from tombola.foundations.errors import TombolaError, did_you_mean, printable, system_errors, unknown
+from tombola.foundations.errors import (
+    MemoryRanOutError,
+    TombolaError,
+    did_you_mean,
+    memory_errors,
+    printable,
+    system_errors,
+    unknown,
+)
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 _MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report)
@@ -93,11 +101,14 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
         parser.print_help()
         return BAD_USAGE
     try:
-        with system_errors():
+        with memory_errors(), system_errors():
             if strange := [one for one in given if not one.isprintable() and "\udc80" <= max(one) <= "\udcff"]:
                 # Neither a tokenizer nor a file of JSON takes it.
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             result: dict[str, Any] = options.command.run(options)
+    except MemoryRanOutError as error:
+        print(f"tombola: failed: {error}", file=sys.stderr)
+        return FAILED
     except TombolaError as error:
         print(f"tombola: error: {error}", file=sys.stderr)
         return BAD_USAGE

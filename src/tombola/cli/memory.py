@@ -1,7 +1,6 @@
 """`tombola memory`: what a pipeline and smaller tickets of its denoiser would need, before anything is downloaded."""
 
 import argparse
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{', '.join(KNOWN_PIPELINES)}",
     )
     shares = "shares of the sites that stay (1,0.75,0.5)"
-    parser.add_argument("--density", type=numbers, default=(1.0, 0.75, 0.5), metavar="1,0.75", help=shares)
+    parser.add_argument("--density", type=numbers, metavar="1,0.75", help=shares)
     parser.add_argument("--images", type=seeds, default=(1, 4), metavar="1,4", help="images at once (1,4)")
     parser.add_argument("--size", type=int, metavar="N", help="sides of the latent images (the configuration's)")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="float16", help="of weights and activations")
@@ -43,10 +42,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.checkpoints import denoisers
     from tombola.profiling.denoiser_memory import DTYPES, needs
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
-    from tombola.profiling.pipeline_memory import Parts, known_parts, need_of, parts_of
+    from tombola.profiling.pipeline_memory import Parts, denoiser_builder, known_parts, need_of, parts_of
 
     model, dtype = options.model, DTYPES[options.dtype]
     if model not in KNOWN_PIPELINES and not Path(model).expanduser().exists() and "/" not in model:
@@ -61,8 +59,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         parts = known_parts(known) if known else parts_of(model)
         if options.exclude:
             parts = (parts or Parts()).excluding(options.exclude)
-        build = known.denoiser.make if known else functools.partial(denoisers.load, model, weights=False)
-        found = needs(build, options.density, images=images, size=options.size, dtype=dtype, guidance=options.guidance)
+        build, smaller = (known.denoiser.make, False) if known else denoiser_builder(model)
+        if smaller and set(options.density or ()) - {1.0}:
+            raise TombolaError(f"the denoiser of {model} was shrunk already; leave --density out")
+        densities = options.density or ((1.0,) if smaller else (1.0, 0.75, 0.5))
+        found = needs(build, densities, images=images, size=options.size, dtype=dtype, guidance=options.guidance)
         around = tuple(
             need_of(part, images, found[0].size, dtype=dtype, slicing=options.vae_slicing)
             for part in (parts.counted if parts else ())
@@ -74,6 +75,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         "dtype": options.dtype,
         "needs": [_entry(one) | _together(one, around, options.gpu_memory) for one in found],
         "parts": [_part_entry(one) for one in around],
+        "never_pruned": dict(found[0].without_sites),
         "not_counted": dict(parts.uncounted) if parts else {},
     }
 
@@ -146,6 +148,7 @@ def _print(
         )
     else:
         said.append("The denoiser alone." if parts.uncounted or options.exclude else "The pipeline has no other part.")
+    said += [f"Never pruned: {name} ({why})." for name, why in found[0].without_sites.items()]
     said += [f"Not counted: {name} ({why})." for name, why in (parts.uncounted if parts else {}).items()]
     if any(one.part.upcast and one.passes[options.images[0]].weights > one.weights for one in around):
         said.append("The vae decodes in float32, as its pipeline does (force_upcast).")

@@ -28,7 +28,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     part = session.load_subnetwork(ticket)
     if options.out is None:
         with session.bars("score", session.task.size("dev")) as bars:
-            result = session.score_entry(evaluate(part, session.task, session.evaluation(bars)))
+            found = evaluate(part, session.task, session.evaluation(bars))
+            result = session.score_entry(found, seed_of(options, part.ticket))
     else:
         # Without a ticket it is a whole model, or one that was shrunk under a ticket of its own.
         entire = len(part.ticket) == part.ticket.total and folder is None

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,45 @@ class TombolaError(Exception):
         return printable(text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}")
 
 
+class MemoryRanOutError(TombolaError):
+    """Error for memory that ran out, of which the command line exits with code 1."""
+
+
+_FULL = ("DefaultCPUAllocator", "annot allocate memory", "can't allocate memory", "bad_alloc", "out of memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """True if an exception of Python, NumPy, PyTorch, a library in Rust or the system says that memory ran out."""
+    return (
+        isinstance(error, MemoryError | MemoryRanOutError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (not isinstance(error, TombolaError) and any(sign in str(error) for sign in _FULL))
+    )
+
+
+@contextlib.contextmanager
+def memory_errors(what: str = "") -> Iterator[None]:
+    """Turn memory that runs out within, or in a function that this decorates, into one line; `what` is at work there.
+
+    Raises:
+        MemoryRanOutError: it ran out. PyTorch's own exception for a GPU stays.
+    """
+    try:
+        yield
+    except Exception as error:
+        where = what and f"{what}: "
+        if isinstance(error, MemoryRanOutError) and what:
+            raise MemoryRanOutError(f"{where}{error}") from error
+        if isinstance(error, TombolaError) or type(error).__name__ == "OutOfMemoryError" or not out_of_memory(error):
+            raise
+        raise MemoryRanOutError(
+            f"{where}memory ran out ({reason(error)}); take smaller batches, shorter texts or half precision "
+            "(--batch-size, --eval-batch-size, --max-length, --precision bf16), a smaller model, or a machine with "
+            "more memory"
+        ) from error
+
+
 def reason(error: BaseException, longest: int = 200) -> str:
     """Text of another error, or its type where it says nothing, in one line: its first sentences where it is long."""
     text = " ".join((str(error) or type(error).__name__).split())
@@ -47,7 +87,8 @@ def one_line(what: str, mend: str) -> Iterator[None]:
         TombolaError: anything was raised, but for what stops the process, and for a GPU without memory.
     """
     try:
-        yield
+        with memory_errors(what):
+            yield
     except TombolaError:
         raise
     except BaseException as error:
@@ -96,15 +137,18 @@ def system_errors() -> Iterator[None]:
         raise TombolaError(f"{what}{error.strerror or reason(error)}; check the path and its permissions") from error
 
 
-def check_choice(what: str, value: object, choices: Iterable[object]) -> None:
+def check_choice(what: str, value: object, choices: Iterable[object], *, setting: str | None = None) -> None:
     """Refuse a value that is none of its choices; a type checker sees only what is written out.
+
+    `setting` is the name of the setting that it was given in, if that is not `what` itself.
 
     Raises:
         TombolaError: it is none of them.
     """
     known = list(choices)
     if value not in known:
-        raise TombolaError(unknown(what, value, known))
+        place = "" if setting is None else f"{setting}: "
+        raise TombolaError(f"{place}{unknown(what, value, known)}")
 
 
 def unknown(what: str, value: object, choices: Iterable[object]) -> str:

@@ -9,7 +9,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import psutil
@@ -37,10 +37,12 @@ class DenoiserNeed(Need):
     Attributes:
         density: share of the sites of each layer that it keeps.
         size: sides of the (latent) images.
+        without_sites: blocks that are never pruned, and why, see `Anatomy.without_sites`.
     """
 
     density: float
     size: int
+    without_sites: Mapping[str, str] = field(default_factory=dict)
 
 
 def evenly(model: nn.Module, density: float) -> Ticket:
@@ -94,6 +96,10 @@ def needs(
     for density in densities:
         with torch.device("meta"):
             model = build()
+        blocks: dict[str, str] = {}
+        # One that was shrunk already is what it is.
+        with contextlib.suppress(TombolaError):
+            blocks = {one.name: one.reason for one in dissect(model).without_sites}
         if density < 1:
             model = shrunk(model, evenly(model, density)).model
         sides = size or class_of_denoiser(model).side or image_side(model)
@@ -104,7 +110,7 @@ def needs(
                 for count in images
             }
         weights = next(iter(passes.values())).weights
-        found.append(DenoiserNeed(count_parameters(model), weights, passes, density, sides))
+        found.append(DenoiserNeed(count_parameters(model), weights, passes, density, sides, blocks))
     return tuple(found)
 
 

@@ -6,7 +6,8 @@ waits in the machine's own memory for its turn.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 
 from tombola.architectures.denoisers import PARTS
 from tombola.architectures.parameters import count_parameters
+from tombola.checkpoints import denoisers
+from tombola.checkpoints.checkpoint import outline
 from tombola.checkpoints.denoisers import index_of, reading
+from tombola.checkpoints.loading import MARK, refuse_other_shapes
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.profiling.known_pipelines import KnownPipeline
 from tombola.profiling.tensor_memory import Need, bytes_of, estimate
@@ -131,13 +135,36 @@ def parts_of(source: str) -> Parts | None:
             continue
         try:
             with one_line(f"the configuration of its {kind}", "write the pipeline again"), torch.device("meta"):
-                part = _part(pipeline, name, kind, _config_in(source, name, kind))
-                part.build()
+                part, folder = _part(pipeline, name, kind, _config_in(source, name, kind)), Path(source) / name
+                if (folder / MARK).is_file():
+                    part = replace(part, build=functools.partial(outline, folder))
+                made = part.build()
+                refuse_other_shapes(name, made.vae if isinstance(made, Decoding) else made, folder)
         except TombolaError as error:
             uncounted[name] = str(error)
         else:
             counted.append(part)
     return Parts(tuple(counted), uncounted)
+
+
+def denoiser_builder(source: str) -> tuple[Callable[[], nn.Module], bool]:
+    """Function that makes the denoiser of a folder or hub id without its weights, and whether it was shrunk.
+
+    It has the shapes of the files: those of a model that was shrunk, and saved again since, too.
+
+    Raises:
+        TombolaError: there is none, it cannot be read, or its files are of other shapes than its configuration.
+    """
+    folder = denoisers.denoiser_folder(source)
+    if (folder / MARK).is_file():
+        return functools.partial(outline, folder), True
+
+    def build() -> nn.Module:
+        model = denoisers.load(source, weights=False)
+        refuse_other_shapes(source, model, folder)
+        return model
+
+    return build, False
 
 
 def _part(pipeline: str, name: str, kind: str, config: Any) -> Part:

@@ -4,6 +4,7 @@ Text is drawn as in the papers, in stretches of one long text, by a task (`Task.
 will do too, as far as they are plain text (`Batch.calibration_inputs`).
 """
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -42,12 +43,24 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
     return found
 
 
-def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, int]:
-    """Size of the calibration, for a ticket's record: batches, examples, and positions (of tokens, padding too)."""
+def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, object]:
+    """Size of the calibration, and of token ids which they are: JSON values for a ticket's record.
+
+    `batches`, `examples`, and of token ids `tokens` (padding too), `window` (tokens of the longest example), `sha256`
+    (of the ids, little-endian int64, example after example) and `first_token`, with which every example begins; None
+    where they begin differently.
+    """
     first = [next(iter(given.values())) for given in inputs]
-    facts = {"batches": len(inputs), "examples": sum(len(tensor) for tensor in first)}
+    facts: dict[str, object] = {"batches": len(inputs), "examples": sum(len(tensor) for tensor in first)}
     if all(not tensor.is_floating_point() for tensor in first):
+        digest = hashlib.sha256()
+        for tensor in first:
+            digest.update(tensor.cpu().numpy().astype("<i8").tobytes())
+        begin = {token for tensor in first for token in tensor.flatten(1)[:, 0].tolist()}
         facts["tokens"] = sum(tensor.numel() for tensor in first)
+        facts["window"] = max(tensor.flatten(1).shape[1] for tensor in first)
+        facts["first_token"] = begin.pop() if len(begin) == 1 else None
+        facts["sha256"] = digest.hexdigest()
     return facts
 
 

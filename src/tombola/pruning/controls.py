@@ -1,4 +1,8 @@
-"""Controls of a good ticket: of exactly its size, but drawn at random, or made of the least useful sites."""
+"""Controls of a good ticket: of as many sites or weights, but drawn at random, or made of the least useful.
+
+As many sites need not hold as many weights: where heads share keys and values, those go with the last head of a group,
+and channels of a wide block weigh more. Random draws come as near as they can; a bad ticket is what it is.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,23 +32,11 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
         seed: of the draw; two tasks, methods or tickets of one seed draw apart, by the provenance of `ticket`.
         groups: sites that go together: as many groups are drawn as `ticket` has.
         anatomy: of the model. With it, sites of the draw change places with others, at random, for as long as that
-            brings its number of weights nearer to the ticket's: channels of a wide block weigh more than others, and
-            a smaller network is a worse one whatever it keeps.
+            brings its number of weights nearer to the ticket's: a smaller network is a worse one whatever it keeps.
     """
     generator = _stream(ticket, "random", seed)
-    best = _control(ticket, _drawn(ticket, groups, generator, draw), "random", seed=seed)
-    if anatomy is None or groups is not None or ticket.kind == "weights":
-        return best
-    goal = ticket.survivors(anatomy)["weights"]
-    distance = abs(best.survivors(anatomy)["weights"] - goal)
-    for _ in range(_SWAPS):
-        if distance <= _CLOSE * goal:
-            break
-        found = replace(best, masks=_swapped(best, generator))
-        other = abs(found.survivors(anatomy)["weights"] - goal)
-        if other < distance:
-            best, distance = found, other
-    return best
+    drawn = _control(ticket, _drawn(ticket, groups, generator, draw), "random", seed=seed)
+    return drawn if groups is not None else _of_weights(ticket, drawn, anatomy, _swapped, generator)
 
 
 def bernoulli(ticket: Ticket, seed: int, groups: SiteGroups | None = None, *, draw: str = "random") -> Ticket:
@@ -65,7 +57,44 @@ def _stream(ticket: Ticket, control: str, seed: int) -> torch.Generator:
     return random_stream(seed, control, ticket.kind, *facts)
 
 
+def _of_weights(
+    ticket: Ticket,
+    drawn: Ticket,
+    anatomy: Anatomy | None,
+    swapped: Callable[[Ticket, torch.Generator], dict[str, Tensor]],
+    generator: torch.Generator,
+) -> Ticket:
+    """A draw whose sites change places for as long as that brings its weights nearer to the ticket's."""
+    if anatomy is None or ticket.kind == "weights":
+        return drawn
+    best, goal = drawn, ticket.survivors(anatomy)["weights"]
+    distance = abs(best.survivors(anatomy)["weights"] - goal)
+    for _ in range(_SWAPS):
+        if distance <= _CLOSE * goal:
+            break
+        found = replace(best, masks=swapped(best, generator))
+        other = abs(found.survivors(anatomy)["weights"] - goal)
+        if other < distance:
+            best, distance = found, other
+    return best
+
+
+def _swapped_in_row(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
+    """Masks in which two sites of one row have changed places."""
+    masks = {name: mask.clone() for name, mask in ticket.masks.items()}
+    for name, mask in masks.items():
+        row = int(torch.randint(len(mask), (), generator=generator))
+        sites = mask.view(len(mask), -1)[row]
+        exists = ticket.exists(name).view(len(mask), -1)[row]
+        alive, gone = sites.nonzero().flatten(), (~sites & exists).nonzero().flatten()
+        if len(alive) and len(gone):
+            for there, survives in ((alive, False), (gone, True)):
+                sites[there[torch.randint(len(there), (), generator=generator)]] = survives
+    return masks
+
+
 def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
+    """Masks in which two sites of each kind have changed places."""
     masks = {name: mask.clone() for name, mask in ticket.masks.items()}
     for name, mask in masks.items():
         alive, gone = mask.nonzero(), (~mask & ticket.exists(name)).nonzero()
@@ -96,7 +125,9 @@ def _drawn(
     return masks
 
 
-def layer_matched(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -> Ticket:
+def layer_matched(
+    ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None
+) -> Ticket:
     """Layer-matched random ticket: as many heads and neurons in each layer (weights in each matrix), drawn there.
 
     It tells whether *these* sites matter or only their profile over depth. A layer has one MLP, so the MLPs stay
@@ -106,6 +137,8 @@ def layer_matched(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -
         ticket: whose profile the draw has.
         seed: of the draw.
         groups: sites that go together, each within one layer: as many groups of each row of heads are drawn.
+        anatomy: of the model. With it, sites of the draw change places within their rows, as those of a `random` draw
+            do: heads that share keys and values have fewer weights together than as many heads of several groups.
     """
     generator = _stream(ticket, "layer-matched", seed)
     if groups is not None:
@@ -124,11 +157,12 @@ def layer_matched(ticket: Ticket, seed: int, groups: SiteGroups | None = None) -
         for drawn, row, exists in zip(masks[name], rows, ticket.exists(name).view_as(rows), strict=True):
             drawn[exists] = draw(int(exists.sum()), int(row.sum()), generator)
         masks[name] = masks[name].view_as(mask)
-    return _control(ticket, masks, "layer-matched", seed=seed)
+    found = _control(ticket, masks, "layer-matched", seed=seed)
+    return _of_weights(ticket, found, anatomy, _swapped_in_row, generator)
 
 
 def bad(found: Search, model: nn.Module, seed: int | None = None) -> Ticket:
-    """Bad ticket: the least useful sites or weights, of the same size.
+    """Bad ticket: the least useful sites or weights, as many as the good one has.
 
     Sites: those that the search removed, first removed first, topped up with the survivors of least importance.
     Weights: those of smallest magnitude in `model`, the one that was searched. With a seed, sites are drawn at random

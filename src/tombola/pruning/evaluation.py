@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.importance import FirstOrder, Importance
@@ -96,6 +96,7 @@ STANDARD = EvaluationOptions()
 """Options of a pass over the dev split, in fp32, 64 examples at a time, in silence."""
 
 
+@memory_errors()
 def evaluate(
     subnetwork: Subnetwork,
     task: Task,

@@ -7,7 +7,7 @@ from torch import nn
 
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
@@ -25,6 +25,7 @@ ON_TRAINING_ROWS = EvaluationOptions(split="train")
 """Options of the pass that measures importance, on rows that do not judge."""
 
 
+@memory_errors()
 def one_shot(
     model: nn.Module,
     task: Task,
@@ -61,13 +62,13 @@ def one_shot(
         masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
         return _cut_ticket(Ticket(kind, anatomy.signature, masks), densities, task)
     part = whole(model, kind, block)
-    found, split = _importance(part, task, evaluation)
+    found, read = _importance(part, task, evaluation)
     importance = found.normalised(task.normalise_layers if normalise_layers is None else normalise_layers)
     removed = {}
     for site, share in densities.items():
         least = importance.least_first(site)
         removed[site] = least[: len(least) - round(share * len(least))]
-    return _cut_ticket(part.ticket.without(removed), densities, task, split=split)
+    return _cut_ticket(part.ticket.without(removed), densities, task, **read)
 
 
 def single_cut(
@@ -117,10 +118,10 @@ def single_cut(
         _check_density(chosen.name, density)
         if chosen.grouping is not None:
             part, groups = whole(model, chosen.kind), site_groups(anatomy, chosen.grouping)
-            importance, split = _importance(part, task, evaluation, groups)
+            importance, read = _importance(part, task, evaluation, groups)
             order = least_important_groups(importance, groups)
             ticket = without_groups(part.ticket, groups, order[: len(order) - round(density * count(groups))]).ticket
-            return _cut_ticket(ticket, {chosen.name: density}, task, split=split), None
+            return _cut_ticket(ticket, {chosen.name: density}, task, **read), None
     if (chosen.criterion, chosen.pattern) == ("magnitude", PATTERN):
         # Matrices that the pattern does not divide stay whole.
         return prune_semi_structured(model).with_provenance(ticket="good"), None
@@ -131,11 +132,12 @@ def single_cut(
 
 def _importance(
     part: Subnetwork, task: Task, evaluation: EvaluationOptions, groups: SiteGroups | None = None
-) -> tuple[Importance, str]:
+) -> tuple[Importance, dict[str, object]]:
+    """The importance, and the split with what was read there, for the provenance."""
     evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
     found = evaluate(part, task, evaluation, importance=True, groups=groups).importance
     assert found is not None
-    return found, evaluation.split
+    return found, {"split": evaluation.split, "importance": dict(task.text_facts(evaluation.split))}
 
 
 def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **facts: object) -> Ticket:

@@ -25,7 +25,7 @@ from tombola.checkpoints.model_card import plain
 from tombola.checkpoints.model_libraries import TRANSFORMERS
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
 from tombola.foundations.atomic_files import publish_alone, write_text
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.progress import SILENT, Progress
 from tombola.foundations.resources import return_freed_memory
 from tombola.pruning.calibration import Calibration, calibration_inputs
@@ -165,8 +165,11 @@ def _stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles)
                 f"the checkpoint holds no tensor {matrix.parameter}: it is incomplete, or named otherwise than this "
                 "transformers names it; load it, save it with save_pretrained, or prune it in memory"
             )
-        if shards.slots[found[matrix.parameter]].shape != matrix.shape:
-            raise TombolaError(f"{matrix.parameter} has another shape in the checkpoint than config.json says")
+        if (stored := shards.slots[found[matrix.parameter]].shape) != matrix.shape:
+            raise TombolaError(
+                f"the checkpoint holds {matrix.parameter} as {list(stored)}, and its configuration asks for "
+                f"{list(matrix.shape)}; load it, save it with save_pretrained, or prune it in memory"
+            )
     return found
 
 
@@ -200,6 +203,7 @@ class PrunedCheckpoint:
         return 1 - self.survivors / self.weights
 
 
+@memory_errors()
 def prune_checkpoint(
     source: Path | str,
     out: Path | str,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix, outputs_first
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import BlockwiseRun, always_there
@@ -44,6 +44,7 @@ class WeightPruning:
     model: nn.Module
 
 
+@memory_errors()
 def prune_weights(
     model: nn.Module, cut: WeightCut, *, calibration: Calibration | None = None, progress: Progress = SILENT
 ) -> WeightPruning:

@@ -114,10 +114,13 @@ class StudyConfig(TaskOptions):
         _ = self.search_options, self.rewinding, self.low_rank
 
     def _check_methods(self) -> None:
-        object.__setattr__(self, "methods", tuple(pruning_method(name).name for name in self.methods))
+        try:
+            chosen = [pruning_method(name) for name in self.methods]
+        except TombolaError as error:
+            raise TombolaError(f"methods: {error}") from None
+        object.__setattr__(self, "methods", tuple(one.name for one in chosen))
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise TombolaError(f"name at least one method, and each once, of {', '.join(METHODS)}")
-        chosen = [pruning_method(name) for name in self.methods]
         if self.iterative and not any(one.kind != "weights" or one.iterative for one in chosen):
             raise TombolaError(
                 "iterative trains between cuts of weights or sites; the searches named begin with the full model each "
@@ -126,13 +129,13 @@ class StudyConfig(TaskOptions):
         if self.bad_draw == "pruned" and (together := [one.name for one in chosen if one.grouping]):
             raise TombolaError(f"bad_draw pruned draws site by site, and {together[0]} prunes groups; leave one out")
         for control in self.controls:
-            check_choice("control", control, TICKETS[1:])
+            check_choice("control", control, TICKETS[1:], setting="controls")
 
     def _check_analyses(self) -> None:
         if self.analyses == (ALL,):
             object.__setattr__(self, "analyses", tuple(one for one in ANALYSES if self._unfit(one) is None))
         for analysis in self.analyses:
-            check_choice("analysis", analysis, ANALYSES)
+            check_choice("analysis", analysis, ANALYSES, setting="analyses")
             if (reason := self._unfit(analysis)) is not None:
                 raise TombolaError(reason)
 

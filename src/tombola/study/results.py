@@ -101,7 +101,7 @@ def beside_controls(against: Mapping[str, Difference]) -> str:
         for word, kinds in standings(against).items()
     ]
     how = "differences on the same examples, with 95 % intervals"
-    return f"At the same size it is {'; '.join(parts)}: {how}." if parts else ""
+    return f"With as many sites or weights it is {'; '.join(parts)}: {how}." if parts else ""
 
 
 @dataclass(frozen=True)

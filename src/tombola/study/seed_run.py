@@ -94,7 +94,7 @@ class SeedRun(SeedContext):
         elif name == "random":
             ticket = controls.random(found.good, seed, groups, anatomy)
         else:
-            ticket = controls.layer_matched(found.good, seed, groups)
+            ticket = controls.layer_matched(found.good, seed, groups, anatomy)
         self.with_provenance(ticket, name, method).save(self.seed_folder.ticket(method, name))
 
     def _drawn_anew(self, name: str) -> bool:

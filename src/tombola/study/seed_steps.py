@@ -11,16 +11,15 @@ from tombola.analysis.agreement.survival import super_survivor_controls, super_s
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
-from tombola.study.folder_layout import COST, EVALUATION, SAVED, SCORE, SEARCH_EVALUATION, STAGES, CrossSeedFolder
+from tombola.pruning.search.records import SEARCH_FILES
+from tombola.study.folder_layout import COST, SAVED, STAGES, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import IMPORTANCE_COST, TRAINING_COST, StudyStep, search_cost
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.kinds import SUPER_TICKETS
 from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
-from tombola.tickets.ticket import FILES, Ticket
-
-_SCORED = (SCORE, EVALUATION)
+from tombola.tickets.ticket import Ticket
 
 SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 """Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of
@@ -33,13 +32,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
     step = functools.partial(StudyStep, context=run)
     dev = task.size("dev") * task.passes
     training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.retrains else 0.0
-    yield step("guessing", 1, 1.0, folder.folder / "guessing", run.guessing, files=(SCORE,))
-    full_files = (*_SCORED, SEARCH_EVALUATION) if config.search_split == "train" else _SCORED
+    yield step("guessing", 1, 1.0, folder.folder / "guessing", run.guessing)
     if task.trained:
         cost = training + dev * IMPORTANCE_COST
-        yield step("fine-tune the full model", cost, TRAINING_COST, folder.full, run.full, files=full_files)
+        yield step("fine-tune the full model", cost, TRAINING_COST, folder.full, run.full)
     else:
-        yield step("score the full model", dev * IMPORTANCE_COST, 1.0, folder.full, run.full, files=full_files)
+        yield step("score the full model", dev * IMPORTANCE_COST, 1.0, folder.full, run.full)
     for method in config.methods:
         chosen, of_method = pruning_method(method), in_words(method)
         good, weights = folder.ticket(method, "good"), chosen.kind == "weights"
@@ -51,20 +49,21 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
         else:
             weight *= task.passes
         search = functools.partial(run.search, method)
-        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), files=FILES)
+        beside = (*(good.parent / name for name in SEARCH_FILES), folder.updated(method))
+        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), beside=beside)
         controls = config.controls_of(method)
         drawn = {name: folder.ticket(method, name) for name in ("good", *controls)}
         for name in controls:
             draw = functools.partial(run.control, method, name)
-            yield step(f"draw {name} {of_method}", 1, 1.0, drawn[name], draw, (good,), files=FILES)
+            yield step(f"draw {name} {of_method}", 1, 1.0, drawn[name], draw, (good,))
         for name, place in drawn.items():
             score = functools.partial(run.pruned, method, name)
-            yield step(f"score {name} {of_method}", dev, task.passes, place / "pruned", score, (place,), files=_SCORED)
+            yield step(f"score {name} {of_method}", dev, task.passes, place / "pruned", score, (place,))
         for name, place in drawn.items() if config.retrains else ():
             # A shrunk network trains in about two thirds of the time; a search that trains has trained the good one.
             cost = 1.0 if name == "good" and trains else (1.0 if weights else 0.65) * (training + dev)
             again, weight = functools.partial(run.retrained, method, name), cost / (training / TRAINING_COST)
-            yield step(f"retrain {name} {of_method}", cost, weight, place / "retrained", again, (place,), files=_SCORED)
+            yield step(f"retrain {name} {of_method}", cost, weight, place / "retrained", again, (place,))
         if "good" in SAVED[run.setting.save]:
             model, small = good / "retrained" if config.retrains else good, good / "shrunk"
             shrink, measure = (functools.partial(one, method) for one in (run.shrunk, run.measured))
@@ -87,9 +86,9 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
     yield StudyStep(what, COMPARING_COST, 1.0, survivors.comparison, comparing, every)
     methods = [method for method in standard if METHODS[method].sites]
     for method in methods:
-        place, files = survivors.folder / method, tuple(f"{name}/{file}" for name in SUPER_TICKETS for file in FILES)
+        place = survivors.folder / method
         draw = functools.partial(_draw, good[method], setting.anatomy, config.super_random == "outside", place)
-        yield StudyStep(f"draw super-survivors of {in_words(method)}", 1.0, 1.0, place, draw, good[method], files=files)
+        yield StudyStep(f"draw super-survivors of {in_words(method)}", 1.0, 1.0, place, draw, good[method])
     dev = setting.task.size("dev")
     # They are small, so that training them costs a fraction of what the whole model's does.
     weight = 0.4 * TRAINING_COST
@@ -100,10 +99,10 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
         label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
         score = functools.partial(_score, context, survivors.ticket(method, name), home)
         pruned, retrained = (functools.partial(score, stage) for stage in STAGES)
-        yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context, files=_SCORED)
+        yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
         if config.retrains:
             place, cost = home / "retrained", train + dev
-            yield StudyStep(label % "retrain", cost, weight, place, retrained, needs, context, files=_SCORED)
+            yield StudyStep(label % "retrain", cost, weight, place, retrained, needs, context)
 
 
 def _compare(good: Sequence[Path], survivors: CrossSeedFolder, _: Progress) -> None:

@@ -72,12 +72,15 @@ class Session:
         accumulated = self.config.search.importance == "accumulated"
         return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress, accumulated=accumulated)
 
-    def score_entry(self, found: Evaluation, task: Task | None = None) -> dict[str, Any]:
-        """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model."""
+    def score_entry(self, found: Evaluation, seed: int, task: Task | None = None) -> dict[str, Any]:
+        """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model.
+
+        Examples are drawn again with the seed of the model's row, for the same interval as there.
+        """
         task = task or self.task
         metric, references = task.metric, task.references("dev")
         resamples = self.config.bootstrap_resamples
-        low, high = statistics.interval(metric, found.predictions, references, seed=0, resamples=resamples)
+        low, high = statistics.interval(metric, found.predictions, references, seed=seed, resamples=resamples)
         return {
             "metric": metric.name,
             "score": found.score,

@@ -1,6 +1,7 @@
 """Steps of a study: what each costs, what it needs, and whether it is done."""
 
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.atomic_files import read_json, write_json
+from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
+from tombola.study.folder_layout import STAGES
 from tombola.study.seed_context import SeedContext
 from tombola.tickets.pruning_methods import pruning_method
 
@@ -39,7 +42,7 @@ class StudyStep:
         context: whose full model it may leave in memory for others of the same seed.
         alone: it measures time, so that nothing else may run beside it.
         analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
-        files: of a folder that it publishes, those without which it is damaged.
+        beside: what else it publishes beside that, where there is anything.
     """
 
     what: str
@@ -51,24 +54,63 @@ class StudyStep:
     context: SeedContext | None = None
     alone: bool = False
     analysis: str = ""
-    files: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = ()
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
-        with warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext():
+        optional = warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext()
+        with optional, memory_errors(f"stopped at the step {self.what!r}, finished ones are kept"):
             self.run(progress)
+        if self._there():
+            self._record()
 
     def done(self) -> bool:
         """True if its result is there.
 
         Raises:
-            TombolaError: a file of it is missing. Others were made of it: it is not replaced unasked.
+            TombolaError: a file of it is missing, or is another than was written. Others were made of it: it is not
+                replaced unasked.
         """
-        there = self.result.is_file() if self.result.suffix else self.result.is_dir()
-        for name in self.files if there else ():
-            if not (self.result / name).is_file():
-                raise TombolaError(f"{self.result / name} is missing; delete {self.result} and start again")
-        return there
+        if not self._there():
+            return False
+        if not self._list.is_file():
+            # Results appear whole: it was killed before it could list them.
+            self._record()
+            return True
+        mend = f"delete {self.result} and start again"
+        for name, written in read_json(self._list, f"delete it, or {mend}").items():
+            file = self.result.parent / name
+            if not file.is_file():
+                raise TombolaError(f"{file} is missing; {mend}")
+            if _contents(file) != written:
+                raise TombolaError(f"{file} is damaged: it is not the file that was written; {mend}")
+        return True
+
+    def _there(self) -> bool:
+        return self.result.is_file() if self.result.suffix else self.result.is_dir()
+
+    @property
+    def _list(self) -> Path:
+        return self.result.with_name(f".{self.result.name}.files.json")
+
+    def _record(self) -> None:
+        """List what was published, by which `done` knows whether all of it is there and undamaged."""
+        found = dict[str, object]()
+        for place in (self.result, *self.beside):
+            for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
+                # What a search trained in passing is another step's.
+                if file.is_file() and not {*file.relative_to(place).parts} & {*STAGES}:
+                    found[file.relative_to(self.result.parent).as_posix()] = _contents(file)
+        write_json(self._list, found)
+
+
+_DIGESTED = 2**20
+
+
+def _contents(file: Path) -> str:
+    """Size of a file, and the SHA-256 of its first MiB: models are not read whole at every start."""
+    with file.open("rb") as opened:
+        return f"{file.stat().st_size} {hashlib.sha256(opened.read(_DIGESTED)).hexdigest()}"
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
+from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ANALYSES, TRUST, StudyConfig
@@ -122,6 +123,7 @@ class Study:
         """The folder of one seed."""
         return self.layout.seed_folder(seed)
 
+    @memory_errors()
     def run(self) -> Path:
         """Run what is missing, and return the folder: `tombola.report.build` makes its page.
 
@@ -130,6 +132,8 @@ class Study:
         """
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
+        for split in dict.fromkeys(("dev", self.config.searched)):
+            check_labels(self.task, split)
         if self.config.retrains:
             step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
             if step >= steps:

@@ -34,6 +34,7 @@ class ArchitectureFacts:
         neurons: of each MLP; None where they differ.
         layer_names, attention_names, residual_names: of the rows of masks, see `Places`.
         matrices: the prunable ones.
+        without_sites: attentions, MLPs and residual blocks that have no sites, and why, see `Anatomy.without_sites`.
     """
 
     signature: str
@@ -45,6 +46,7 @@ class ArchitectureFacts:
     attention_names: tuple[str, ...] = ()
     residual_names: tuple[str, ...] = ()
     matrices: tuple[MatrixFacts, ...] = ()
+    without_sites: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, anatomy: Anatomy) -> Self:
@@ -60,6 +62,7 @@ class ArchitectureFacts:
             attention_names=tuple(places.attentions),
             residual_names=tuple(places.residuals),
             matrices=tuple(MatrixFacts(one.role, one.layer, tuple(one.shape)) for one in anatomy.matrices),
+            without_sites={one.name: one.reason for one in anatomy.without_sites},
         )
 
 

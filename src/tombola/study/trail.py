@@ -65,7 +65,7 @@ class Trail:
 
     def score_entry(self, place: Path) -> dict[str, Any]:
         """`Session.score_entry` of a scored model, by its folder."""
-        return self.session.score_entry(Evaluation.read(place / EVALUATION), self.run.task)
+        return self.session.score_entry(Evaluation.read(place / EVALUATION), self.seed_folder.seed, self.run.task)
 
     def score_full(self, model: nn.Module, progress: Progress, *, importance: bool = False) -> Evaluation:
         """Score the full model, and guessing, on `dev`: a search's first pass where that goes by `importance`."""

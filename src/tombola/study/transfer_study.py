@@ -11,7 +11,7 @@ from typing import Any, Self
 from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
 from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, work_alone, write_json, write_lines
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
 from tombola.foundations.progress import Progress, ProgressBars
@@ -151,6 +151,7 @@ class TransferStudy:
             seconds += took * len(left)
         return seconds
 
+    @memory_errors()
     def run(self) -> Path:
         """Train what is missing, and return the path of `transfer.json`.
 

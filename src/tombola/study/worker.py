@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import torch
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
@@ -103,9 +103,10 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     parent = _Parent(sys.stdin, messages)
     try:
-        _work(parent)
+        with memory_errors("the start of a worker process"):
+            _work(parent)
     except TombolaError as error:
-        parent.tell(error="TombolaError", text=str(error))
+        parent.tell(error=type(error).__name__, text=str(error))
     except BaseException as error:
         parent.tell(error=type(error).__name__, text=traceback.format_exc())
     os._exit(1)

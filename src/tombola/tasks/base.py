@@ -153,6 +153,10 @@ class Task(ABC):
                 break
         return found
 
+    def text_facts(self, split: str) -> Mapping[str, object]:
+        """JSON values on what is read where a split is: for the provenance of what was found on it."""
+        return {"text": f"{split} split of {self.name}"}
+
     def for_search(self) -> "Task":
         """Task whose metric a search goes by: itself by default."""
         return self

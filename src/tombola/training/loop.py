@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import device_of
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
@@ -22,6 +22,7 @@ from tombola.training.recipe import Recipe
 
 
 # Nine parameters: a tutorial names one or two of them, and only a study all.
+@memory_errors()
 def train(
     model: nn.Module,
     task: Task,
@@ -99,6 +100,7 @@ def train(
 
 
 # Nine parameters, as `train`.
+@memory_errors()
 def retrain(
     model: nn.Module,
     ticket: Ticket,

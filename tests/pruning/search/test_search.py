@@ -35,7 +35,7 @@ ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}
 
 def stub(name: str = "accuracy") -> Task:
     task = SimpleNamespace(metric=metric(name), name="made-up", normalise_layers=True, more={}, references=len)
-    task.for_search = lambda: task
+    task.for_search, task.importance_split, task.text_facts = lambda: task, None, lambda split: {"text": split}
     return cast(Task, task)
 
 
@@ -330,6 +330,7 @@ def test_the_ticket_tells_where_it_is_from() -> None:
         "threshold": 0.9,
         "full_score": found.full_score,
         "score": found.last.score,
+        "importance": {"text": "dev"},
     }
     assert found.last.score >= 0.9 * found.full_score
 

@@ -109,7 +109,7 @@ def super_survivors(tickets: Sequence[Ticket]) -> Ticket:
 def super_survivor_controls(
     tickets: Sequence[Ticket], seed: int, anatomy: Anatomy | None = None, *, outside: bool = False
 ) -> dict[str, Ticket]:
-    """Tickets to hold against the super-survivors of `tickets`, each exactly as large.
+    """Tickets to hold against the super-survivors of `tickets`, each of as many sites.
 
     `random` and `layer-matched` as for every ticket (`tombola.pruning.controls`); `bad` keeps the sites of each kind
     that survive in the fewest tickets, drawn at random among those that survive equally often.
@@ -133,7 +133,7 @@ def super_survivor_controls(
         masks[kind] = _lowest(times, survivors.exists(kind), count, generator)
     drawn = {
         "random": _outside(survivors, masks, seed) if outside else controls.random(survivors, seed, None, anatomy),
-        "layer-matched": controls.layer_matched(survivors, seed),
+        "layer-matched": controls.layer_matched(survivors, seed, None, anatomy),
         "bad": replace(survivors, masks=masks).with_provenance(ticket="bad", seed=seed),
     }
     return {

@@ -8,7 +8,7 @@ from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
@@ -26,6 +26,7 @@ Retrain = Callable[[Ticket], Subnetwork]
 """Function that gives the ticket's part of a model, trained again."""
 
 
+@memory_errors()
 def search_ticket(
     model: nn.Module,
     task: Task,
@@ -74,6 +75,8 @@ def search_ticket(
     state = entire = run.begin(full)
     for phase in plan.phases:
         state = run.run_phase(phase, state)
+    # Where none other is named, the pass that scores ranks the sites too.
+    ranked = task.text_facts(task.importance_split or evaluation.split) if plan.full_ticket.sites else None
     good = state.ticket.with_provenance(
         ticket="good",
         method=plan.method.name,
@@ -84,7 +87,13 @@ def search_ticket(
         threshold=options.threshold,
         full_score=entire.evaluation.score,
         score=state.evaluation.score,
+        **({} if ranked is None else {"importance": dict(ranked)}),
     )
+    if not len(good):
+        evaluation.progress.note(
+            f"nothing is left to prune: on {task.name} a network without it holds the threshold ({run.bound:.3f}) as "
+            "well, so that this is no ticket; take the threshold over chance (--over-chance)"
+        )
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
 

@@ -22,6 +22,8 @@ PREDICTIONS = "predictions.safetensors"
 """The file of what every iteration of a search predicts."""
 GOOD = "good.safetensors"
 """The file of the evaluation of the good ticket's state."""
+SEARCH_FILES = ("search.jsonl", PREDICTIONS, GOOD)
+"""Files of a search, beside the folder of its ticket."""
 
 
 @dataclass(frozen=True)

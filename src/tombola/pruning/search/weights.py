@@ -1,8 +1,9 @@
 """Strategies of weights: the smallest that remain go, or each cut prunes the full model anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from torch import nn
 
@@ -44,7 +45,12 @@ class WeightPruner:
         cut = WeightCut(method.criterion, share, pattern=method.pattern, scope=method.scope, seed=self.seed)
         if cut.calibrated:
             text = self.task.calibration_text(self.options.calibration_samples, self.options.sequence_length, self.seed)
-        return prune_weights(self.model, cut, calibration=text, progress=progress)
+        found = prune_weights(self.model, cut, calibration=text, progress=progress)
+        if text is None:
+            return found
+        read = cast(Mapping[str, object], found.ticket.provenance["calibration"])
+        read = {**self.task.text_facts("train"), **read, "seed": self.seed}
+        return replace(found, ticket=found.ticket.with_provenance(calibration=read))
 
 
 def weight_phases(pruner: WeightPruner, anatomy: Anatomy) -> Iterator[Phase]:

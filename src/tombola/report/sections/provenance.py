@@ -27,7 +27,14 @@ def provenance(study: StudyData) -> Html:
         _card("Seconds", [(_words(name), number_format.seconds(value)) for name, value in seconds]),
     ]
     command = [element("pre", element("code", facts.command), tabindex="0")] if facts.command else []
-    return section("How it was made", *command, element("div", *cards, class_="cards"), _settings(study), _split(study))
+    body = (element("div", *cards, class_="cards"), _settings(study), _split(study), _without_sites(study))
+    return section("How it was made", *command, *body)
+
+
+def _without_sites(study: StudyData) -> Html:
+    blocks = study.facts.architecture.without_sites
+    listed = "; ".join(f"{name} ({why})" for name, why in blocks.items())
+    return note(f"Never pruned, as no sites of them are known: {listed}.") if blocks else Html("")
 
 
 def _settings(study: StudyData) -> Html:

@@ -17,6 +17,9 @@ from tombola.tickets.pruning_methods import METHODS, in_words
 _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
 
+_CLOSE = 0.005
+"""Share of the good ticket's weights by which others may differ without a word."""
+
 
 def ticket_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section on good, random and bad tickets; None while none is scored."""
@@ -27,7 +30,7 @@ def ticket_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
             figures.append(figure(METHOD_TITLES[method], _about_tickets(study, method), plot))
     several = "one standard deviation over seeds, dots are seeds"
     spread = several if study.seeds > 1 else "95 % bootstrap intervals over examples"
-    lead = f"All tickets of one method have the same size. Lines on the bars: {spread}."
+    lead = f"All tickets of one method have as many sites, or weights. Lines on the bars: {spread}."
     controls = any(one.ticket in TICKETS[1:] for one in study.summaries)
     title = "Good tickets against random and bad ones" if controls else "Scores of the tickets"
     return figures_section(title, figures, lead if controls else f"Lines on the bars: {spread}.")
@@ -74,6 +77,7 @@ def _about_tickets(study: StudyData, method: str) -> str:
     if retrained and cut is not None and random is not None:
         before = f"{number_format.score(cut.score)} for good and {number_format.score(random.score)} for random"
         parts.append(f"Before retraining it was {before}.")
+    parts.append(_weights_apart([one for one in study.summaries if one.method == method and one.ticket in TICKETS]))
     if study.seeds == 1 and retrained:
         parts.append("With one seed, chance in training is not measured.")
     elif 1 < study.seeds < 5:
@@ -89,7 +93,19 @@ def _about_super_survivors(study: StudyData, method: str) -> str:
     sizes = [number_format.plural(getattr(good.rows[0], kind), *words[kind]) for kind in METHODS[method].sites]
     stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
     text = f"The ticket of the super-survivors, {and_words(sizes)}, scores {_scored(good)} when {stage}"
-    return f"{text}{_beside_full(study, good)}. {beside_controls(study.against(good))}".strip()
+    apart = _weights_apart([one for one in study.summaries if one.method == method and one.ticket in SUPER_TICKETS])
+    parts = (f"{text}{_beside_full(study, good)}.", beside_controls(study.against(good)), apart)
+    return " ".join(filter(None, parts))
+
+
+def _weights_apart(tickets: list[Summary]) -> str:
+    """Sentence on tickets that hold other numbers of weights than the first of them; empty where there are none."""
+    sizes = {one.ticket: one.mean("weights") or 0.0 for one in tickets}
+    first = next(iter(sizes.values()), 0.0)
+    if all(abs(size - first) <= _CLOSE * first for size in sizes.values()):
+        return ""
+    listed = ", ".join(f"{name} {number_format.count(size)}" for name, size in sizes.items())
+    return f"As many sites do not hold as many weights here: {listed}."
 
 
 def _beside_full(study: StudyData, good: Summary) -> str:

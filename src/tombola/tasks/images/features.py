@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProjection, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from tombola.checkpoints.loading import quiet, refuse_lacking, refuse_pickles
+from tombola.checkpoints.loading import no_pickles, quiet, refuse_lacking, refuse_pickles
 from tombola.foundations.errors import TombolaError, one_line, reason
 from tombola.metrics.scores import Array
 
@@ -283,5 +283,5 @@ def _processor(path: str, source: str) -> Any:
 @contextlib.contextmanager
 def _reading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that is no vision model into one clear line."""
-    with one_line(f"cannot take features from {source!r}", _INSTEAD):
+    with one_line(f"cannot take features from {source!r}", _INSTEAD), no_pickles(source):
         yield

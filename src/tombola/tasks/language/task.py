@@ -474,6 +474,15 @@ class LanguageTask(Task):
         return Encoder(self.tokenizer, self.bos_token.token_id, self.positions)
 
     @override
+    def text_facts(self, split: str) -> Mapping[str, object]:
+        facts: dict[str, object] = dict(super().text_facts(split))
+        if samples := self._samples.get(split):
+            facts |= {"text": f"training text of {self.name}", "examples": samples.count, "window": samples.length}
+        elif split == "train":
+            facts["text"] = f"training text of {self.name}"
+        return {**facts, "bos_token": None if self.bos_token is None else self.bos_token.name}
+
+    @override
     def calibration_text(self, samples: int, sequence_length: int, seed: int = 0) -> list[Tensor]:
         """Stretches of the training text, drawn: `samples` batches of token ids, int64 [1, up to sequence_length]."""
         tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import blimp
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.data.corpus import Corpus
@@ -79,6 +80,26 @@ def test_pairs_are_read_from_a_file_or_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "b.jsonl", {"sentence_good": "We are.", "sentence_bad": "We is."})
     assert grammar.load(one).examples[0].choices == ("It is.", "It are.")
     assert [e.group for e in grammar.load(tmp_path).examples] == ["a", "b"]
+
+
+def test_all_of_blimp_as_published_is_read_but_for_its_equal_pairs(tmp_path: Path) -> None:
+    folder = blimp.write(tmp_path / "blimp")
+    with pytest.warns(UserWarning, match="without 7 pairs of equal sentences") as warned:
+        made = grammar.load(folder)
+    (said,) = [str(one.message) for one in warned]
+    for name, places in blimp.EQUAL.items():
+        assert all(f"{name}.jsonl, line {place + 1}" in said for place in places)
+    groups = Counter(example.group for example in made.examples)
+    assert len(groups) == len(blimp.PARADIGMS) == 67
+    assert groups == {name: 10 - len(blimp.EQUAL.get(name, ())) for name in blimp.PARADIGMS}
+    assert len(made.examples) == 67 * 10 - 7
+    assert made.source.endswith("without 7 pairs of equal sentences")
+    # A sample of them takes all paradigms alike.
+    assert set(Counter(example.group for example in made.sample(67 * 2).examples).values()) == {2}
+    # The whole task opens it by its name.
+    with pytest.warns(UserWarning, match="without 7 pairs"):
+        (opened,) = open_abilities([f"grammar={folder}"])
+    assert len(opened.examples) == len(made.examples)
 
 
 def test_pairs_of_equal_sentences_are_left_out_and_named(tmp_path: Path) -> None:

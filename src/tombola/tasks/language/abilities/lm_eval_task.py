@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, out_of_memory
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Rule
 
@@ -206,7 +206,10 @@ def _manager(folder: Path | None = None) -> Any:
         ) from None
     if folder is not None and not folder.is_dir():
         raise TombolaError(f"{folder} is no folder; give the one with the YAML files of your tasks")
-    return TaskManager() if folder is None else TaskManager(include_path=str(folder), include_defaults=False)
+    try:
+        return TaskManager() if folder is None else TaskManager(include_path=str(folder), include_defaults=False)
+    except Exception as error:  # Of YAML files of any shape.
+        raise explained(error, f"read the tasks in {folder or 'its package'}") from error
 
 
 def knows(name: str, folder: Path | None = None) -> bool:
@@ -219,7 +222,7 @@ def explained(error: Exception, doing: str) -> TombolaError:
     said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     what = f"lm-evaluation-harness cannot {doing} ({said})"
     chain = list(_chain(error))
-    if any(isinstance(one, torch.OutOfMemoryError | MemoryError) or "out of memory" in str(one) for one in chain):
+    if any(map(out_of_memory, chain)):
         return TombolaError(f"{what}; give a smaller batch size, or a limit")
     if any(isinstance(one, ImportError) for one in chain):
         return TombolaError(f"{what}; install what it asks for, or leave the task out")
