@@ -1,7 +1,9 @@
 """Every reader of files beside damaged ones: each is read, or refused in one printable line."""
 
 import contextlib
+import dataclasses
 import functools
+import io
 import json
 import shutil
 import warnings
@@ -10,22 +12,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from transformers import CLIPConfig, CLIPModel
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from builders import language_models, pipelines, small_study, ticket_trees
+from builders import gguf_files, language_models, pipelines, small_study, ticket_trees
 from builders.encoders import sites
 from builders.hostile_files import damaged
-from tombola.checkpoints import denoisers, loading
+from tombola.analysis.agreement.comparison import compare
+from tombola.analysis.transfer import Transfer, TransferCell
+from tombola.checkpoints import denoisers, gguf, loading
 from tombola.checkpoints.assets import ASSETS, unpack
 from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.checkpoints.sharded_checkpoint import TensorFiles
+from tombola.cli import main
 from tombola.foundations.atomic_files import read_json, read_lines
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.profiling.pipeline_memory import parts_of
 from tombola.pruning.evaluation import Evaluation
 from tombola.report.build import page_of
@@ -35,12 +44,13 @@ from tombola.study.study_folder import StudyFolder
 from tombola.study.transfer_study import FinishedStudy
 from tombola.tasks.data import files
 from tombola.tasks.images import image_folder
+from tombola.tasks.images.features import PretrainedNetwork
 from tombola.tasks.language.abilities.catalog import open_abilities
 from tombola.tasks.language.abilities.language_modelling import training_text
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 from tombola.tasks.text.task import TextTask
 from tombola.tickets.find_tickets import find_tickets
-from tombola.tickets.import_masks import read_masks
+from tombola.tickets.import_masks import import_masks, read_masks
 from tombola.tickets.ticket import Ticket
 
 TABLE = 'text{0}label\nA bright film, and warm{0}1\n"So dull"""{0}0\nIt is "lovely"{0}1\nUgly{0}0\n'
@@ -120,6 +130,60 @@ def speaking(folder: Path) -> None:
     LanguageTask(language_models.abilities(2), language_models.TEXTS, tokenizer, options).load(str(folder), seed=0)
 
 
+def dequantised(folder: Path) -> None:
+    file = gguf.gguf_in(folder)
+    assert file is not None
+    with one_line(f"cannot read {file}", "convert it again"):
+        gguf.read_gguf(file)
+
+
+def a_vision_network(folder: Path) -> None:
+    tower = dict.fromkeys(("hidden_size", "intermediate_size"), 16) | {"num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {"image_size": 16, "patch_size": 8}
+    reader = {**tower, "vocab_size": 30, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    CLIPModel(CLIPConfig(text_config=reader, vision_config={**tower, **sizes}, projection_dim=8)).save_pretrained(
+        folder
+    )
+    CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}).save_pretrained(folder)
+
+
+def seen(folder: Path) -> None:
+    pixels = torch.linspace(-1, 1, 3 * 3 * 8 * 8).view(3, 3, 8, 8)
+    PretrainedNetwork(str(folder), pixels)(pixels)
+
+
+def a_transfer(folder: Path) -> None:
+    numbers: dict[str, Any] = {
+        one.name: 0.5 for one in dataclasses.fields(TransferCell) if one.name not in ("method", "source", "target", "n")
+    }
+    cells = tuple(
+        TransferCell(method="heads+mlps", source=one, target=two, n=2, **numbers)
+        for one, two in (("a", "b"), ("b", "a"))
+    )
+    Transfer("tiny", ("a", "b"), (0, 1), dict.fromkeys("ab", "accuracy"), cells).write(folder / "transfer.json")
+
+
+def a_comparison(folder: Path) -> None:
+    ticket_trees.tree(folder / "masks", {"cola": ["seed-0", "seed-1"], "rte": ["seed-0", "seed-1"]})
+    import_masks(folder / "masks", folder / "tickets")
+    compare([folder / "tickets"], draws=20).write(folder / "comparison.json")
+
+
+def page(folder: Path) -> None:
+    page_of(folder, FigureRegistry())
+
+
+def typed(folder: Path) -> None:
+    """The settings through the command line, which stops at a model that is not there."""
+    said, nowhere = io.StringIO(), str(folder / "none")
+    with contextlib.redirect_stderr(said):
+        flags = ["--model", nowhere, "--task", nowhere, "--out", str(folder / "out"), "--device", "cpu"]
+        assert main(["study", *flags, str(folder / "x.yaml")]) == 2
+    line = said.getvalue().removesuffix("\n")
+    assert line.startswith("tombola: error: ")
+    raise TombolaError(line)
+
+
 def all_of_a_study(folder: Path) -> None:
     with contextlib.suppress(TombolaError):
         page_of(folder, FigureRegistry())
@@ -144,6 +208,9 @@ FAST: Mapping[str, Reader] = MappingProxyType(
         ),
         "json lines": Reader(written("x.jsonl", ROWS), lambda f: read_lines(f / "x.jsonl"), ("*",)),
         "settings": Reader(written("x.yaml", SETTINGS), lambda f: StudyConfig.read(f / "x.yaml")[0].hash(), ("*",)),
+        "typed settings": Reader(written("x.yaml", SETTINGS), typed, ("*",)),
+        "transfer": Reader(a_transfer, page, ("*",)),
+        "comparison": Reader(a_comparison, page, ("comparison.json",)),
         "more settings": Reader(
             written("x.json", json.dumps(StudyConfig.of("quick").settings())),
             lambda f: StudyConfig.read(f / "x.json")[0].hash(),
@@ -214,12 +281,20 @@ SLOW: Mapping[str, Reader] = MappingProxyType(
         ),
         "denoiser": Reader(pipelines.dit, lambda f: denoisers.load(str(f)), ("model_index.json", "transformer/*")),
         "schedule": Reader(pipelines.dit, lambda f: denoisers.schedule_of(str(f), trusted=True), ("scheduler/*",)),
+        "gguf": Reader(lambda f: gguf_files.write(f / "x.gguf"), dequantised, ("*",)),
+        "features": Reader(a_vision_network, seen, ("*",)),
         "parts": Reader(pipelines.dit, lambda f: parts_of(str(f)), ("model_index.json", "vae/*.json")),
     }
 )
 """Readers that load models."""
 STUDIES: Mapping[str, Reader] = MappingProxyType(
-    {"study": Reader(lambda f: shutil.copytree(studied(), f, dirs_exist_ok=True), all_of_a_study, ("**/*.json*",))}
+    {
+        "study": Reader(
+            lambda f: shutil.copytree(studied(), f, dirs_exist_ok=True),
+            all_of_a_study,
+            ("**/*.json*", "**/*.safetensors"),
+        )
+    }
 )
 
 

@@ -228,7 +228,7 @@ def test_the_place_between_the_ends(studies: list[Study]) -> None:
     assert "sparsity" not in same.sentence()
     larger = dataclasses.replace(same, own_sparsity=0.3)
     assert larger.sentence().endswith(
-        "than its own (+0.000, +0.000 to +0.000), which are larger (sparsity 0.30, not 0.50)."
+        "than its own (+0.000, -0.038 to +0.038), which are larger (sparsity 0.30, not 0.50)."
     )
 
 

@@ -1,11 +1,15 @@
 """Transfer of a ticket to another task, between the target's own ticket and a random one."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
+from typing_extensions import override
 
+from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.metrics import statistics
 from tombola.metrics.statistics import mean_std
@@ -34,7 +38,7 @@ class TransferCell:
         full: of the target's full models.
         sparsity, own_sparsity: of the transferred and of the own tickets: searches stop where they stop.
         beyond_random, beyond_random_low, beyond_random_high: by how much the transferred tickets are better than random
-            ones, with the 95 % paired bootstrap interval over examples of the mean over seeds.
+            ones, with the 95 % interval over examples and seeds, see `tombola.metrics.statistics.paired_difference`.
         beyond_own, beyond_own_low, beyond_own_high: the same against the own tickets.
         share: (score - random) / (own - random): 1 is as good as the target's own, 0 as a random one; None where the
             two ends are not told apart.
@@ -89,6 +93,16 @@ class Transfer(JsonRecord):
     cells: tuple[TransferCell, ...]
 
     mend: ClassVar[str] = "run `tombola transfer` again"
+
+    @classmethod
+    @override
+    def read(cls, path: Path) -> Self:
+        found = super().read(path)
+        onto = {(cell.method, cell.target) for cell in found.cells}
+        methods = {method for method, _ in onto}
+        if onto != set(itertools.product(methods, found.tasks)) or not set(found.tasks) <= set(found.metrics):
+            raise TombolaError(f"{path} is damaged: its cells and metrics are not those of its tasks; {cls.mend}")
+        return found
 
 
 @dataclass(frozen=True, eq=False)

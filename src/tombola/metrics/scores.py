@@ -35,6 +35,7 @@ class Metric:
             language model; `features` of generated against those of real images, where an example is a vector:
             predictions and references are [..., n, features] then.
         biased: it is worse the fewer different examples there are, and so on every resample: intervals make up for it.
+        scale: of a mean over examples, the worst and the best that one can be; None of other scores.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Metric:
     compute: Callable[[Array, Array], Array]
     chance: Callable[[Array], float]
     biased: bool = False
+    scale: tuple[float, float] | None = None
 
     @property
     def axes(self) -> int:
@@ -170,7 +172,7 @@ def _all_positive(references: Array) -> float:
 
 
 _ALL = (
-    Metric("accuracy", True, "classes", _accuracy, _most_common),
+    Metric("accuracy", True, "classes", _accuracy, _most_common, scale=(0.0, 1.0)),
     Metric("matthews_correlation", True, "classes", _matthews, partial(constant, 0.0)),
     Metric("f1", True, "binary", _f1, _all_positive),
     Metric("pearson", True, "values", _pearson, partial(constant, 0.0)),

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 
 from tombola.metrics.scores import Array, Metric, metric_title
 
@@ -37,15 +37,19 @@ def interval(
 ) -> tuple[float, float]:
     """The percentile bootstrap interval of a score over the examples.
 
-    Predictions are [n], or [seeds, n] for the interval of the mean score over seeds; references are [n]. Where
-    examples are vectors, [n, features] stands for [n]. A single example gives an interval of no width. Where resampled
-    examples alone make a score worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies
-    off the score. A ValueError where the shapes do not fit, or there are no examples.
+    Predictions are [n], or [seeds, n] for the interval of the mean score of these seeds' models, over examples alone;
+    references are [n]. Where examples are vectors, [n, features] stands for [n]. Where resampled examples alone make a
+    score worse (`Metric.biased`), the interval is moved by as much as the resamples' mean lies off the score. A mean
+    over examples has an exact end where all say the same (`unseen`); any other score of a single example has an
+    interval of no width. A ValueError where the shapes do not fit, or there are no examples.
     """
     p, r = _seeds_by_examples(metric, predictions, references)
-    return _percentiles(
-        lambda drawn: _mean_score(metric, p, r, drawn), len(r), p.size, seed, resamples, level, centred=metric.biased
-    )
+
+    def score(drawn: Array) -> Array:
+        return _mean_score(metric, p, r, drawn)
+
+    ends = _percentiles(score, len(r), p.size, seed, resamples, level, centred=metric.biased)
+    return ends if metric.scale is None else unseen(ends, len(r), level, metric.scale)
 
 
 def paired_difference(
@@ -57,11 +61,17 @@ def paired_difference(
     seed: int,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    fixed_seeds: bool = False,
 ) -> tuple[float, float, float]:
-    """Difference by which `a` is better than `b`, with its percentile bootstrap interval: (difference, low, high).
+    """Difference by which `a` is better than `b`, with its interval: (difference, low, high).
 
     Positive means that `a` is better, also where a lower score is. Both are scored on the same resampled examples. `a`
     and `b` are [n], or [seeds, n] for the difference of mean scores; references are [n]. ValueErrors as in `interval`.
+
+    The interval is the percentile bootstrap's over examples. Those of several seeds answer the same examples and yet
+    vary together, so that other seeds would differ by more than other examples do: each end is as far off as that of
+    the bootstrap and that of Student's t over the seeds' differences are together, in squares (Zou & Donner 2008). With
+    `fixed_seeds` it speaks of these seeds' models alone, and goes by the examples.
     """
     p, r = _seeds_by_examples(metric, a, references)
     q, _ = _seeds_by_examples(metric, b, references)
@@ -70,8 +80,29 @@ def paired_difference(
     def difference(drawn: Array) -> Array:
         return sign * (_mean_score(metric, p, r, drawn) - _mean_score(metric, q, r, drawn))
 
-    low, high = _percentiles(difference, len(r), p.size + q.size, seed, resamples, level, centred=metric.biased)
-    return float(difference(np.arange(len(r)))), low, high
+    ends = _percentiles(difference, len(r), p.size + q.size, seed, resamples, level, centred=metric.biased)
+    low, high = ends
+    if metric.scale is not None:
+        widest = metric.scale[1] - metric.scale[0]
+        low, high = unseen(ends, len(r), level, (-widest, widest))
+    found, seeds, reach = float(difference(np.arange(len(r)))), len(p), 0.0
+    if seeds > 1 and not fixed_seeds:
+        by_seed = np.asarray(metric.compute(p, r)) - np.asarray(metric.compute(q, r))
+        reach = float(t.ppf((1 + level) / 2, seeds - 1) * by_seed.std(ddof=1)) / math.sqrt(seeds)
+    return found, found - math.hypot(found - low, reach), found + math.hypot(high - found, reach)
+
+
+def unseen(ends: tuple[float, float], n: int, level: float, scale: tuple[float, float]) -> tuple[float, float]:
+    """Ends of the interval of a mean over n examples, each from the lower to the upper end of the `scale`.
+
+    Examples that all say the same give the bootstrap nothing to draw, which does not say that none ever is otherwise:
+    up to a share 1 - (α/2)^(1/n) of all examples may be (Clopper & Pearson 1934), and at the other end of the scale.
+    """
+    low, high = ends
+    if not high - low <= _ROUNDING:
+        return ends
+    share = 1 - ((1 - level) / 2) ** (1 / n)
+    return low - share * (low - scale[0]), high + share * (scale[1] - high)
 
 
 def _seeds_by_examples(metric: Metric, predictions: ArrayLike, references: ArrayLike) -> tuple[Array, Array]:
@@ -133,11 +164,14 @@ class Verdict:
         mean, std: the ticket's over seeds; `std` is the sample standard deviation, 0 for one seed.
         full_mean, full_std: the full model's.
         difference: ticket minus full, turned so that positive means a better ticket.
-        low, high: its 95 % paired bootstrap interval over examples (of the mean over seeds).
+        low, high: its 95 % interval, see `paired_difference`: over examples and seeds, or over examples alone where the
+            rule is `bootstrap`.
         n_seeds, n_examples: how many of each.
         chance: the score of guessing without looking at the inputs.
         learned: whether the full model clearly beats chance: its 95 % bootstrap interval over examples lies beyond
             it. If not, a ticket that matches it says nothing.
+        empty, alike: of how many seeds nothing of the ticket is left, and in how many others it answers every example
+            alike, as who guesses does. With either it matches nothing.
         rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`, for one seed
             or one full model: the interval contains 0 or lies above it.
     """
@@ -156,6 +190,15 @@ class Verdict:
     chance: float
     learned: bool
     rule: Literal["seeds", "bootstrap"]
+    empty: int = 0
+    alike: int = 0
+
+    @property
+    def says_nothing(self) -> str:
+        """Reason why the ticket's score says nothing of a ticket; empty where it does."""
+        parts = ["nothing of it is left"] * (self.empty > 0) + ["it answers every example alike"] * (self.alike > 0)
+        found = self.empty + self.alike
+        return " or ".join(parts) + (f" in {found} of {self.n_seeds} seeds" if 0 < found < self.n_seeds else "")
 
     def sentence(self, name: str, *, trained: bool = True) -> str:
         """The verdict on the ticket called `name`, which was `trained` again or not, in one or two plain sentences."""
@@ -166,10 +209,18 @@ class Verdict:
                 f"{self.full_mean:.3f}, chance {self.chance:.3f}, the ticket {self.mean:.3f}. Train the full model on "
                 f"more rows or for longer."
             )
+        seeds = f" and {self.n_seeds} seeds" if self.rule == "seeds" else ""
         difference = (
             f"{better_or_worse(self.difference)} (95 % interval of the difference {signed(self.low)} to "
-            f"{signed(self.high)} over {self.n_examples:,} examples)"
+            f"{signed(self.high)} over {self.n_examples:,} examples{seeds})"
         )
+        if self.says_nothing:
+            seeds = f"Over {self.n_seeds} seeds" if self.n_seeds > 1 else "With one seed"
+            return (
+                f"{seeds}, {name} says nothing, because {self.says_nothing}: {what} {self.mean:.3f}, "
+                f"chance {self.chance:.3f}, the full model {self.full_mean:.3f}; {difference}. A threshold that it "
+                "holds is held without it: take the threshold over chance (--over-chance)."
+            )
         if self.rule == "bootstrap":
             scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}; {difference}"
             lost = f"{name} falls short of the full model"
@@ -187,7 +238,7 @@ class Verdict:
         # The two criteria answer different questions; where they part, say so rather than hide one.
         caution = ""
         if self.matches and self.high < 0:
-            caution = " The interval lies below 0, so a small loss on these examples is likely all the same."
+            caution = " The interval lies below 0, so a small loss is likely all the same."
         elif not self.matches and self.high >= 0:
             caution = " The interval does not rule out that there is no loss."
         return f"Over {self.n_seeds} seeds, {found}: {scores}; {difference}.{caution}"
@@ -202,26 +253,30 @@ def verdict(
     resamples: int = RESAMPLES,
     *,
     shared: bool = False,
+    empty: Sequence[bool] = (),
 ) -> Verdict:
     """Judge a ticket against the full model from the predictions of both, [n] for each seed; `references` are [n].
 
     Where one full model is `shared` by all seeds, it was never trained and says nothing of how much training varies:
-    the verdict goes by the bootstrap then, as with one seed.
+    the verdict goes by the bootstrap then, as with one seed. `empty` tells of each seed whether nothing of its ticket
+    is left.
 
     Raises:
         ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
     """
     if not len(full) or len(full) != len(ticket):
         raise ValueError(f"{len(full)} full models and {len(ticket)} tickets: give the same seeds for both")
+    by_seeds = len(full) > 1 and not shared
     difference, low, high = paired_difference(
-        metric, np.stack(ticket), np.stack(full), references, seed=seed, resamples=resamples
+        metric, np.stack(ticket), np.stack(full), references, seed=seed, resamples=resamples, fixed_seeds=not by_seeds
     )
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
-    by_seeds = len(full) > 1 and not shared
-    chance = metric.chance(np.asarray(references))
+    chance, gone = metric.chance(np.asarray(references)), [*empty, *[False] * (len(full) - len(empty))]
+    alike = sum(_alike(metric, its) for its, nothing in zip(ticket, gone, strict=True) if not nothing)
+    holds = difference >= -full_std - _ROUNDING if by_seeds else high >= 0
     return Verdict(
-        matches=difference >= -full_std - _ROUNDING if by_seeds else high >= 0,
+        matches=bool(holds) and not alike and not any(gone),
         metric=metric.name,
         mean=mean,
         std=std,
@@ -235,4 +290,12 @@ def verdict(
         chance=chance,
         learned=metric.beats(*interval(metric, np.stack(full), references, seed=seed, resamples=resamples), chance),
         rule="seeds" if by_seeds else "bootstrap",
+        empty=sum(gone),
+        alike=alike,
     )
+
+
+def _alike(metric: Metric, predictions: Array) -> bool:
+    """True if predictions of labels or values are the same of every example, but for rounding."""
+    judges_each = metric.kind in ("classes", "binary", "values")
+    return judges_each and bool(np.ptp(predictions) <= 1e-6 * np.abs(predictions).max())

@@ -129,7 +129,10 @@ class BlockwiseRun:
         try:
             self._run({name: tensor[:1] for name, tensor in self._batches[0].items()})
         except (TypeError, ValueError) as error:
-            raise TombolaError(f"the model does not take the calibration batches ({reason(error, 150)})") from error
+            raise TombolaError(
+                f"the model does not take the calibration batches ({reason(error, 150)}); give batches of its own "
+                "inputs, or take a method that looks at weights alone, such as weights"
+            ) from error
         self._templates.clear()
         if list(dict.fromkeys(self._route)) != sorted(self._stacks):
             raise TombolaError("the model does not use its layers in their order, so it cannot be pruned one by one")

@@ -44,7 +44,7 @@ def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
     table = registry.table(_table(cells), f"transfer-{method}")
     place = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "
-        "the paired bootstrap over examples."
+        "their paired difference over examples and seeds."
     )
     return section(title, beside(*plots), table, note(place), lead=lead)
 

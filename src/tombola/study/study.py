@@ -15,6 +15,7 @@ from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
+from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ANALYSES, TRUST, StudyConfig
@@ -131,6 +132,8 @@ class Study:
         """
         # Data and model are opened before anything is written: bad input leaves no trace.
         _ = self.task, self.anatomy
+        for split in dict.fromkeys(("dev", self.config.searched)):
+            check_labels(self.task, split)
         if self.config.retrains:
             step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
             if step >= steps:

@@ -93,7 +93,10 @@ class StudyFolder:
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
         references, shared = task.references("dev"), not task.trained
         ticket = _predictions(have.values())
-        verdict = statistics.verdict(metric, full, ticket, references, seed=0, resamples=resamples, shared=shared)
+        empty = [read_row(place)["weights"] == 0 for place in have.values()]
+        verdict = statistics.verdict(
+            metric, full, ticket, references, seed=0, resamples=resamples, shared=shared, empty=empty
+        )
         against = {}
         for control in _CONTROLS.get(name, ()):
             theirs = self._scored(stage, method, control)
@@ -104,7 +107,7 @@ class StudyFolder:
                 )
         which = f"the {name} ticket" if name in TICKETS else _SUPER[name]
         sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
-        more = beside_controls(against) if verdict.learned else ""
+        more = beside_controls(against) if verdict.learned and not verdict.says_nothing else ""
         return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)
 
     def _scored(self, stage: Stage, method: str, name: str) -> dict[SeedFolder, Path]:

@@ -54,6 +54,38 @@ def every_ticket(masks: Array, *, layer_matched: bool) -> Iterator[Array]:
         yield made.reshape(tickets, -1)
 
 
+@pytest.mark.parametrize("layer_matched", [False, True])
+def test_seeds_of_a_task_that_agree_count_as_one_ticket_between_tasks(layer_matched: bool) -> None:
+    """Two tasks that have nothing to do with each other, three equal tickets each: a null of six is too narrow."""
+    generator, sizes, above = np.random.default_rng(0), (3, 3, 3, 3, 2), {"apart": 0, "together": 0}
+    members = (np.arange(3), np.arange(3, 6))
+    pairs = np.array([[one, other] for one in members[0] for other in members[1]])
+    groups = [Group(np.arange(6), pairs)]
+    for trial in range(100):
+        one, other = (generator.permuted(np.arange(14) < 7) for _ in range(2))
+        masks = np.array([one] * 3 + [other] * 3)
+        observed = agreement_of(masks, pairs).jaccard
+        for name, together in (("apart", ()), ("together", members)):
+            batches = random_sites(
+                masks, sizes, groups, layer_matched=layer_matched, draws=200, seed=(trial,), together=together
+            )
+            (found,) = measure(batches, groups, {(0, 1): pairs}).groups
+            null = null_distribution(found["jaccard"], observed)
+            assert null is not None
+            above[name] += null.where == "above"
+    assert above["together"] <= 7 < 15 <= above["apart"]
+
+
+def test_tickets_drawn_together_keep_what_they_have_in_common() -> None:
+    masks = np.array([[1, 1, 0, 0, 1], [1, 0, 1, 0, 0], [1, 1, 0, 0, 1]], dtype=bool)
+    group, members = Group(np.arange(3), all_pairs(3)), (np.array([0, 1]), np.array([2]))
+    ((shared, _),) = random_sites(masks, (2, 3), [group], layer_matched=True, draws=50, seed=(0,), together=members)
+    assert (shared.counts[:, 0, 1] == 1).all()
+    # Row one is kept whole by both; of the other's three sites each keeps one.
+    assert set(shared.counts[:, 0, 2].tolist()) == {2, 3}
+    assert (np.diagonal(shared.counts, axis1=1, axis2=2) == [3, 2, 3]).all()
+
+
 def test_layer_matched_draws_keep_to_rows_of_unequal_length() -> None:
     # Rows of 2 and 4 sites; two tickets keep 1 and 1, and 1 and 3 of them: they share 1/2 and 3/4 on average.
     masks = np.array([[1, 0, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0]], dtype=bool)

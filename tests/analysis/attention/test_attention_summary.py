@@ -13,16 +13,16 @@ from tombola.analysis.attention.patterns import AttentionPatterns, letters
 ROWS, HEADS, INPUTS = 3, 5, 40
 
 
-def patterns(seed: int = 0, uses: int = 1) -> AttentionPatterns:
+def patterns(seed: int = 0, uses: int = 1, inputs: int = INPUTS) -> AttentionPatterns:
     generator = torch.Generator().manual_seed(seed)
     # Heads that differ in how often they are of each class.
     weights = torch.rand(ROWS, HEADS, len(CLASSES), generator=generator) ** 3
     labels = torch.stack(
-        [torch.multinomial(one, INPUTS * uses, replacement=True, generator=generator) for one in weights.flatten(0, 1)]
+        [torch.multinomial(one, inputs * uses, replacement=True, generator=generator) for one in weights.flatten(0, 1)]
     )
-    rows = labels.view(ROWS, HEADS, INPUTS, uses).permute(0, 2, 3, 1).unbind(0)
+    rows = labels.view(ROWS, HEADS, inputs, uses).permute(0, 2, 3, 1).unbind(0)
     working = torch.ones(ROWS, HEADS, dtype=torch.bool)
-    return AttentionPatterns("some", tuple(range(INPUTS)), working, {"raw": tuple(map(letters, rows))}, {}, {})
+    return AttentionPatterns("some", tuple(range(inputs)), working, {"raw": tuple(map(letters, rows))}, {}, {})
 
 
 def test_distribution() -> None:
@@ -50,6 +50,13 @@ def test_shares_add_up_and_uses_are_averaged() -> None:
     assert float(found.shares("raw")[1, 2, 4]) == pytest.approx(float(expected))
     summary = class_distribution([found], [None])
     assert sum(share[0] for share in summary.shares.values() if share) == pytest.approx(1)
+
+
+def test_one_input_bounds_little() -> None:
+    for share in class_distribution([patterns(inputs=1)], [None]).shares.values():
+        assert share is not None
+        assert share[1] < 0.025 + 0.025 * share[0]
+        assert share[2] > 0.95
 
 
 def test_no_heads_have_no_distribution() -> None:

@@ -242,7 +242,8 @@ def _of_site(masks: Array, sizes: Sequence[int], number: int, setting: _Setting)
     always = [int(masks[group.members].all(axis=0).sum()) for group in setting.groups]
     missing = {"layer-matched": LAYERS_OF_ONE} if max(sizes) == 1 else {}
     draw = functools.partial(random_sites, masks, sizes)
-    found = _against_null(PairwiseOverlap.of(masks), always, draw, missing, setting, number)
+    together = setting.members if len(setting.tasks) > 1 else ()
+    found = _against_null(PairwiseOverlap.of(masks), always, draw, missing, setting, number, together)
     of_tasks = (_with_survival(found.groups[task], masks[own], sizes) for task, own in enumerate(setting.members))
     return replace(found, groups=(*of_tasks, *found.groups[len(setting.tasks) :]))
 
@@ -286,15 +287,26 @@ def _against_null(
     missing: Mapping[str, str],
     setting: _Setting,
     stream: int = 0,
+    together: Sequence[Array] = (),
 ) -> _OfSite:
-    """The agreement of every group beside that of random tickets, and the matrix of tasks."""
+    """The agreement of every group beside that of random tickets, and the matrix of tasks.
+
+    Tickets of one task may agree whatever other tasks do. Where tasks are held against each other, those of each are
+    drawn `together` then, so that several seeds that keep the same are not taken for so many independent tickets.
+    """
     drawn: dict[str, RandomTicketStatistics | None] = dict.fromkeys(CONTROLS)
     for control in CONTROLS:
         if control not in missing:
             layer_matched = control == "layer-matched"
             seed = (setting.seed, stream, int(layer_matched))
-            batches = draw(setting.groups, layer_matched=layer_matched, draws=setting.draws, seed=seed)
-            drawn[control] = measure(batches, setting.groups, setting.crossed)
+            of_random = functools.partial(
+                draw, setting.groups, layer_matched=layer_matched, draws=setting.draws, seed=seed
+            )
+            found = measure(of_random(), setting.groups, setting.crossed)
+            if together:
+                of_tasks = measure(of_random(together=together), setting.groups, setting.crossed)
+                found = found.with_between_tasks(of_tasks)
+            drawn[control] = found
 
     def beside_random(number: int) -> KindComparison:
         one = agreement(shared, super_survivors[number], setting.groups[number])

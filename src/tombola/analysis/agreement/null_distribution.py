@@ -1,8 +1,8 @@
 """Null distributions of agreement: every statistic over random tickets of the same sizes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 
@@ -71,6 +71,14 @@ class RandomTicketStatistics:
     jaccard: Mapping[tuple[int, int], Array]
     shared: Mapping[tuple[int, int], Array]
 
+    def with_between_tasks(self, other: Self) -> Self:
+        """These, with the other's statistics of the last group, all tasks', and of every two different groups."""
+        jaccard, shared = (
+            {(row, column): (one if row == column else another)[row, column] for row, column in one}
+            for one, another in ((self.jaccard, other.jaccard), (self.shared, other.shared))
+        )
+        return replace(self, groups=(*self.groups[:-1], other.groups[-1]), jaccard=jaccard, shared=shared)
+
 
 Batch = tuple[PairwiseOverlap, Sequence[Array]]
 """Some draws: what their tickets share [draws, tickets, tickets], and for each group its super-survivors [draws]."""
@@ -99,25 +107,45 @@ def measure(
 
 
 def random_sites(
-    masks: Array, sizes: Sequence[int], groups: Sequence[Group], *, layer_matched: bool, draws: int, seed: Sequence[int]
+    masks: Array,
+    sizes: Sequence[int],
+    groups: Sequence[Group],
+    *,
+    layer_matched: bool,
+    draws: int,
+    seed: Sequence[int],
+    together: Sequence[Array] = (),
 ) -> Iterator[Batch]:
-    """Draw tickets of sites of the same sizes as some, all independently.
+    """Draw tickets of sites of the same sizes as some.
 
     Args:
         masks: bool [tickets, sites], of the tickets at hand, row after row; `sizes` are the sites of each row.
         groups: those whose super-survivors are counted.
         layer_matched: as many survivors in each row as the ticket has, instead of as many altogether.
+        together: numbers of tickets that are drawn together, keeping what they have in common; by default all are
+            drawn independently.
     """
     generator = np.random.default_rng(seed)
     tickets, sites = masks.shape
+
+    def permuted(copies: Array) -> Array:
+        """Copies [draws, n, sites], each with its sites in another order."""
+        if not layer_matched:
+            return generator.permuted(copies, axis=-1)
+        if len(set(sizes)) == 1:
+            rows = copies.reshape(*copies.shape[:2], len(sizes), sizes[0])
+            return generator.permuted(rows, axis=-1).reshape(copies.shape)
+        parts = np.split(copies, np.cumsum(sizes)[:-1], axis=-1)
+        return np.concatenate([generator.permuted(part, axis=-1) for part in parts], axis=-1)
+
     at_a_time = max(1, BATCH_CELLS // (tickets * max(sites, tickets)))
     for start in range(0, draws, at_a_time):
-        copies = np.repeat(masks[None], min(at_a_time, draws - start), axis=0)
-        if not layer_matched:
-            drawn = generator.permuted(copies, axis=-1)
-        elif len(set(sizes)) == 1:
-            drawn = generator.permuted(copies.reshape(-1, tickets, len(sizes), sizes[0]), axis=-1).reshape(copies.shape)
+        size = min(at_a_time, draws - start)
+        drawn = np.repeat(masks[None], size, axis=0)
+        if together:
+            orders = permuted(np.broadcast_to(np.arange(sites), (size, len(together), sites)).copy())
+            for number, members in enumerate(together):
+                drawn[:, members] = masks[members][:, orders[:, number]].swapaxes(0, 1)
         else:
-            rows = np.split(copies, np.cumsum(sizes)[:-1], axis=-1)
-            drawn = np.concatenate([generator.permuted(row, axis=-1) for row in rows], axis=-1)
+            drawn = permuted(drawn)
         yield PairwiseOverlap.of(drawn), [drawn[:, group.members].all(axis=1).sum(axis=-1) for group in groups]

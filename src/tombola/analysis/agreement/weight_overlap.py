@@ -73,6 +73,7 @@ def random_weights(
     What two independent random tickets share is hypergeometric. Two pairs are independent of each other, also those
     with a ticket in common; so every statistic of one pair has its exact distribution, and a mean over pairs its exact
     mean and variance. (Three pairs of three tickets do depend on each other, by far too little to matter for weights.)
+    Tickets of one task are drawn independently also where tasks are held against each other.
     """
     generator = np.random.default_rng(seed)
     totals = counts.totals if layer_matched else counts.totals.sum(keepdims=True)

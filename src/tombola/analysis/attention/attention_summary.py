@@ -21,7 +21,7 @@ from tombola.analysis.array_record import Floats
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.statistics import LEVEL, RESAMPLES
+from tombola.metrics.statistics import LEVEL, RESAMPLES, unseen
 
 _DEFINED = 0.9
 """Share of a bootstrap's draws that must be defined for it to give an interval."""
@@ -85,7 +85,14 @@ def class_distribution(
     by_input, inputs = np.mean(means, axis=0), len(patterns[0].inputs)
     drawn = np.random.default_rng(0).multinomial(inputs, np.full(inputs, 1 / inputs), size=RESAMPLES)
     ends = zip(CLASSES, by_input.mean(0), *_percentiles(drawn @ by_input / inputs), strict=True)
-    return Distribution(heads, {name: (float(share), float(low), float(high)) for name, share, low, high in ends})
+    # Inputs that all say the same, as one does, leave room for others.
+    return Distribution(
+        heads,
+        {
+            name: (float(share), *unseen((float(low), float(high)), inputs, LEVEL, (0.0, 1.0)))
+            for name, share, low, high in ends
+        },
+    )
 
 
 def survivors_against_pruned(

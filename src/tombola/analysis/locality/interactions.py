@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import false_discovery_control, t
 from typing_extensions import override
 
 from tombola.analysis.array_record import ArrayRecord, Floats
@@ -106,13 +106,16 @@ class Interactions(ArrayRecord):
         return np.asarray((halves[0] * (self.examples - second) + halves[1] * second) / self.examples)
 
     def significant(self, level: float = 1 - LEVEL) -> NDArray[np.bool_]:
-        """Pairs that differ significantly from 0, bool [sites, sites]: Benjamini & Hochberg (1995) over all pairs."""
+        """Pairs that differ significantly from 0, bool [sites, sites]: Benjamini & Hochberg (1995) over all pairs.
+
+        Each by Student's t over the examples, as its error is estimated from them.
+        """
         upper = np.triu_indices(len(self.sites), 1)
         errors = self.errors[upper]
-        z = np.divide(self.hessian[upper], errors, out=np.zeros_like(errors), where=errors > 0)
+        apart = np.abs(np.divide(self.hessian[upper], errors, out=np.zeros_like(errors), where=errors > 0))
         found = np.zeros_like(self.hessian, dtype=bool)
-        if z.size:
-            found[upper] = false_discovery_control(2 * norm.sf(np.abs(z))) <= level
+        if apart.size:
+            found[upper] = false_discovery_control(2 * t.sf(apart, max(1, self.examples - 1))) <= level
         return np.asarray(found | found.T)
 
     def share_of_single_sites(self, deleted: float = 0.1) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import t
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -127,7 +127,8 @@ def alignment(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[float, 
     aligned with nothing: 0.
 
     A bootstrap would draw examples twice, whose similarity to themselves is no estimate of anything; the jackknife
-    leaves out one of 20 parts of the examples at a time (of as many as there are, if fewer).
+    leaves out one of 20 parts of the examples at a time (of as many as there are, if fewer), and its error is as well
+    known as that of so many values: Student's t.
 
     Raises:
         ValueError: the representations are of different examples, or of fewer than five.
@@ -140,7 +141,7 @@ def alignment(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[float, 
     kept = [np.flatnonzero(blocks != block) for block in np.unique(blocks)]
     left = np.array([_cka(k[np.ix_(part, part)], m[np.ix_(part, part)]) for part in kept])
     error = np.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
-    reach = float(norm.ppf(0.5 + statistics.LEVEL / 2) * error)
+    reach = float(t.ppf((1 + statistics.LEVEL) / 2, len(left) - 1) * error)
     return value, value - reach, value + reach
 
 

@@ -29,14 +29,18 @@ def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
     Raises:
         TombolaError: its outputs mean something else than the labels do, or the split has one label alone.
     """
-    references = task.references(split)
-    if task.metric.kind in ("classes", "binary", "values") and len(np.unique(references)) == 1:
-        raise TombolaError(
-            f"all rows of {task.title} to judge on ({split}: {len(references)}) have one label, so that whoever always "
-            "says it is right; give rows with several"
-        )
+    check_labels(task, split)
     if (why := task.misread(predictions, split)) is not None:
         raise TombolaError(why)
+
+
+def check_labels(task: Task, split: str) -> None:
+    """Refuse a split of one label alone, on which nothing can be judged; a TombolaError."""
+    if task.metric.kind in ("classes", "binary", "values") and len(np.unique(task.references(split))) == 1:
+        raise TombolaError(
+            f"all rows of {task.title} to judge on ({split}: {task.size(split)}) have one label, so that whoever "
+            "always says it is right; give rows with several"
+        )
 
 
 def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> Iterator[str]:

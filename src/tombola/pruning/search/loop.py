@@ -89,6 +89,11 @@ def search_ticket(
         score=state.evaluation.score,
         **({} if ranked is None else {"importance": dict(ranked)}),
     )
+    if not len(good):
+        evaluation.progress.note(
+            f"nothing is left to prune: on {task.name} a network without it holds the threshold ({run.bound:.3f}) as "
+            "well, so that this is no ticket; take the threshold over chance (--over-chance)"
+        )
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
 

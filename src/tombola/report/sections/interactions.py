@@ -1,6 +1,8 @@
 """Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
+import math
+from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
@@ -26,7 +28,7 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
     order = sorted(range(len(several[0].sites)), key=lambda at: _depth(several[0].sites[at]))
     names = [_name(several[0].sites[at], places) for at in order]
     hessian: Floats = np.mean([one.hessian for one in several], axis=0)[np.ix_(order, order)]
-    errors: Floats = np.sqrt(np.mean([one.errors**2 for one in several], axis=0) / len(several))[np.ix_(order, order)]
+    errors = mean_errors(several)[np.ix_(order, order)]
     upper = np.triu_indices(len(names), 1)
     ranked = np.argsort(hessian[upper], kind="stable")
     ends = [*ranked[::-1][:_STRONGEST], *ranked[:_STRONGEST][::-1]]
@@ -48,6 +50,17 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
         figure("The strongest pairs", _about_deletions(several), bars),
         lead=lead,
     )
+
+
+def mean_errors(several: Sequence[Interactions]) -> Floats:
+    """Standard errors of the Hessians' mean over seeds, [sites, sites]: over examples and over seeds together.
+
+    All seeds have the same examples, whose error does not shrink with their number; that over seeds does.
+    """
+    over_examples = np.mean([one.errors**2 for one in several], axis=0)
+    hessians = [one.hessian for one in several]
+    over_seeds = np.var(hessians, axis=0, ddof=1) / len(several) if len(several) > 1 else 0.0
+    return np.asarray(np.sqrt(over_examples + over_seeds))
 
 
 def _depth(site: Site) -> tuple[int, bool, int]:
@@ -82,9 +95,19 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
     if len(several) > 1:
         upper = np.triu_indices(n, 1)
         pairs = itertools.combinations([one.hessian[upper] for one in several], 2)
-        stable = [spearmanr(x, y).statistic for x, y in pairs]
-        text += f" Two seeds' maps correlate by {np.mean(stable):.2f} (Spearman, mean over pairs of seeds)."
+        stable = [_spearman(x, y) for x, y in pairs]
+        text += f" Two seeds' maps correlate by {_mean_correlation(stable)} (Spearman, mean over pairs of seeds)."
     return text
+
+
+def _spearman(x: Floats, y: Floats) -> float:
+    """Spearman's correlation; NaN for fewer than three values, or where one side never varies."""
+    return float(spearmanr(x, y).statistic) if len(x) > 2 and np.ptp(x) and np.ptp(y) else math.nan
+
+
+def _mean_correlation(values: Sequence[float]) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    return number_format.minus(f"{fmean(known):.2f}") if known else "an undefined number"
 
 
 def _about_deletions(several: list[Interactions]) -> str:
@@ -92,13 +115,13 @@ def _about_deletions(several: list[Interactions]) -> str:
     with_pairs = [one for one in several if len(one.pairs.sites) > 2]
     if with_pairs:
         correlations = [
-            spearmanr(one.hessian[tuple(np.transpose(one.pairs.sites))], one.pairs.cost - one.pairs.apart).statistic
+            _spearman(one.hessian[tuple(np.transpose(one.pairs.sites))], one.pairs.cost - one.pairs.apart)
             for one in with_pairs
         ]
         pairs = sum(len(one.pairs.sites) for one in with_pairs)
         parts.append(
             f"Checked on {number_format.count(pairs)} pairs that were really deleted, the second derivative and the "
-            f"interaction that was measured correlate by {np.mean(correlations):.2f} (Spearman)."
+            f"interaction that was measured correlate by {_mean_correlation(correlations)} (Spearman)."
         )
     with_subsets = [one for one in several if explained(one.subsets, one.subsets.apart) is not None]
     if with_subsets:

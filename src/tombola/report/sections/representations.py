@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tombola.analysis.locality.representations import FULL, Layer, Representations
-from tombola.metrics.scores import metric_title
+from tombola.metrics.scores import METRICS, metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.representations import Point, layer_lines
@@ -77,23 +77,29 @@ def _about_likeness(points: Sequence[Point]) -> str:
         text += " The first two are not told apart."
     good = [point for point in points if (point.ticket, point.stage) == ("good", "pruned")]
     if good:
-        worst = min(good, key=lambda point: point.value)
-        text += f" The good ticket, pruned, is farthest after layer {worst.layer} ({number_format.score(worst.value)})."
+        worst, *others = sorted(good, key=lambda point: point.value)
+        text += f" The good ticket, pruned, is farthest after layer {worst.layer} ({number_format.score(worst.value)})"
+        close = [str(point.layer) for point in others if point.low <= worst.high]
+        text += f", not told apart from layer {and_words(sorted(close, key=int))}." if close else "."
     return text
 
 
 def _about_probes(points: Sequence[Point], seeds: Sequence[Representations], metric: str) -> str:
     full = [point for point in points if point.ticket == FULL]
     last = full[-1]
+    sign = 1 if METRICS[seeds[0].metric].higher_is_better else -1
     # Nearly all: no more than one spread of the last layer below it.
-    enough = last.value - (last.high - last.low) / 2
-    first = next(point.layer for point in full if point.value >= enough or point is last)
+    enough = sign * last.value - (last.high - last.low) / 2
+    first = max((point.layer + 1 for point in full if sign * point.value < enough), default=full[0].layer)
     others = [point for point in points if point.layer == last.layer and point.ticket != FULL]
     listed = and_words([f"{_called(point)} {number_format.score(point.value)}" for point in others])
     controls = [layer.control for seed in seeds for layers in seed.models.values() for layer in layers]
+    shuffled = sum(controls) / len(controls)
+    own = shuffled < last.low if sign > 0 else shuffled > last.high
+    doubt = "what they read is not their own doing" if own else "the last layer's is not clearly beyond that"
     return (
         "In the full model a linear probe reads the label about as well as at the end "
         f"({number_format.score(last.value)}) "
         f"from layer {first} on. At the end it reads from {listed}. Fitted to shuffled labels probes reach {metric} "
-        f"{number_format.score(sum(controls) / len(controls))} on average: what they read is not their own doing."
+        f"{number_format.score(shuffled)} on average: {doubt}."
     )

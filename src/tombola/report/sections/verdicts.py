@@ -37,12 +37,14 @@ def _badge(good: bool, text: str) -> Html:
 def _verdict_badge(verdict: Verdict) -> Html:
     if not verdict.learned:
         return element("span", "? the full model did not learn", class_="badge no")
+    if verdict.says_nothing:
+        return element("span", f"? {verdict.says_nothing}", class_="badge no")
     return _badge(verdict.matches, f"{'matches' if verdict.matches else 'does not match'} the full model")
 
 
 def _control_badges(one: TicketVerdict) -> list[Html]:
     """Badges on how a ticket stands to random and bad ones, of which only `better than` is a good one."""
-    found = standings(one.against).items() if one.verdict.learned else ()
+    found = standings(one.against).items() if one.verdict.learned and not one.verdict.says_nothing else ()
     return [_badge(word == "better than", f"{word} {and_words(kinds)}") for word, kinds in found]
 
 

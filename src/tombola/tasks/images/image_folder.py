@@ -134,7 +134,8 @@ def read(folder: Path, *, channels: int, size: int | None = None) -> tuple[Image
         names = dict(zip(splits, ("train", "dev"), strict=True))
         sides = [names.get(one.path.relative_to(folder).parts[0], "") for one in found]
     if "train" not in sides:
-        raise TombolaError(f"{folder} holds {len(found)} images that differ, too few to train and to judge on")
+        differ = len({one.digest for one in found})
+        raise TombolaError(f"{folder} holds {differ} images that differ, too few to train and to judge on")
     train, dev = ([one for one, side in zip(found, sides, strict=True) if side == of] for of in ("train", "dev"))
     return _joined(train), _joined(dev)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.stats import binom, norm
+from scipy.stats import beta, binom, norm
 from statsmodels.stats.weightstats import DescrStatsW
 
 from tombola.foundations.errors import TombolaError
@@ -117,6 +117,18 @@ def test_retention_by_hand() -> None:
     # On other examples than those it was decided by, there may be less than nothing.
     worse = np.array([1.0] * 180 + [0.0] * 20 + [1.0] * 90 + [0.0] * 110)
     assert retention(abilities, worse, pruned, references, have=("guessed",), resamples=100)[1].share is None
+
+
+def test_items_that_are_all_answered_alike_and_a_single_text_bound_little() -> None:
+    text = Ability("text", "Text", "text", (Example(("t",)),), "nowhere")
+    abilities = (ability("grammar", 2, 5), text, ability("one", 2, 1))
+    references = np.array([reference(0)] * 5 + [reference(1, 50), reference(2)])
+    few, single, one = measure(abilities, np.array([1.0] * 5 + [2.0, 1.0]), references)
+    exact = beta.ppf(0.025, 5, 1)
+    assert (few.raw_low, few.raw_high) == pytest.approx((exact, 1))
+    assert (one.raw_low, one.raw_high) == pytest.approx((0.025, 1))
+    assert not single.learned
+    assert not one.learned
 
 
 def test_texts_and_exact_answers_are_learned_where_their_interval_is() -> None:

@@ -75,7 +75,8 @@ def _sizes(references: Array) -> Array:
 def alone(name: str, number: int, scale: Scale) -> Metric:
     """The metric of the raw score of one ability, under its own name: for reports, not for searches."""
     compute = partial(raw_score, number=number, scale=scale)
-    return Metric(name, not scale.text, "abilities", compute, partial(constant, scale.chance))
+    ends = None if scale.text else (0.0, 1.0)
+    return Metric(name, not scale.text, "abilities", compute, partial(constant, scale.chance), scale=ends)
 
 
 def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None) -> Metric:
@@ -85,7 +86,10 @@ def understanding(scales: Sequence[Scale], counted: Sequence[int] | None = None)
     """
     numbered = [*enumerate(scales), (len(scales), TEXT)]
     counting = [(number, scale) for number, scale in numbered if counted is None or number in {*counted, len(scales)}]
-    return Metric(NAME, True, "abilities", partial(_mean_corrected, counting), partial(constant, 0.0))
+    # Of a text, which may be as bad as can be, a guess is taken for the worst.
+    worst = min(float(scale.corrected(np.asarray(TEXT.chance if scale.text else 0.0))) for _, scale in counting)
+    compute = partial(_mean_corrected, counting)
+    return Metric(NAME, True, "abilities", compute, partial(constant, 0.0), scale=(min(worst, 0.0), 1.0))
 
 
 def _mean_corrected(counting: Sequence[tuple[int, Scale]], predictions: Array, references: Array) -> Array:
@@ -111,16 +115,15 @@ def measure(
         chosen = np.floor(references) == number
         p, r, scale = np.asarray(predictions, dtype=np.float64)[chosen], references[chosen], Scale.of(ability)
         raw = float(raw_score(p, r, number, scale))
-        # The interval of the score of this ability alone, turned back into the raw one.
-        metric = understanding([scale] * (number + 1), [number])
-        ends = statistics.interval(metric, p, r, seed=seed, resamples=resamples)
-        low, high = sorted(map(scale.raw, ends))
+        metric = alone(ability.name, number, scale)
+        low, high = statistics.interval(metric, p, r, seed=seed, resamples=resamples)
         if ability.rule == "choice":
             # Ties count half; what half a hit is left over is no hit.
             hits = int(np.nan_to_num(p).sum())
             better = bool(binomtest(hits, len(p), scale.chance, alternative="greater").pvalue < SIGNIFICANCE)
         else:
-            better = ends[0] > 0
+            # A single text bounds nothing.
+            better = len(p) > 1 and metric.beats(low, high, scale.chance)
         corrected, what = float(scale.corrected(np.array(raw))), (ability.name, ability.title, ability.measure)
         found.append(Measured(*what, raw, low, high, corrected, scale.chance, better, len(p)))
     return tuple(found)

@@ -206,7 +206,10 @@ def _manager(folder: Path | None = None) -> Any:
         ) from None
     if folder is not None and not folder.is_dir():
         raise TombolaError(f"{folder} is no folder; give the one with the YAML files of your tasks")
-    return TaskManager() if folder is None else TaskManager(include_path=str(folder), include_defaults=False)
+    try:
+        return TaskManager() if folder is None else TaskManager(include_path=str(folder), include_defaults=False)
+    except Exception as error:  # Of YAML files of any shape.
+        raise explained(error, f"read the tasks in {folder or 'its package'}") from error
 
 
 def knows(name: str, folder: Path | None = None) -> bool:
