@@ -1,23 +1,13 @@
 """Every parameter of every family belongs to a row or a matrix, or is named with the reason why it does not."""
 
-from typing import Any
-
 import pytest
 from torch import nn
 
-from builders.denoisers import KINDS
+from builders.denoisers import KINDS, TEXTS_AND_IMAGES
 from builders.families import ZOO, sampled
 from builders.unets import made
 from tombola.architectures.dissect import dissect
 from tombola.study.study_facts import ArchitectureFacts
-
-TEXTS_AND_IMAGES: dict[str, Any] = {
-    **KINDS["unet of texts"].config,
-    "down_block_types": ("SimpleCrossAttnDownBlock2D", "ResnetDownsampleBlock2D"),
-    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
-    "up_block_types": ("ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"),
-    "attention_head_dim": 4,
-}
 
 
 def unaccounted(model: nn.Module) -> set[str]:

@@ -170,6 +170,15 @@ KINDS = {
     ),
 }
 
+TEXTS_AND_IMAGES: Mapping[str, Any] = {
+    **KINDS["unet of texts"].config,
+    "down_block_types": ("SimpleCrossAttnDownBlock2D", "ResnetDownsampleBlock2D"),
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": ("ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"),
+    "attention_head_dim": 4,
+}
+"""A U-net whose attentions are to texts and images at once, and have no heads that can go."""
+
 
 def computed(subnetwork: Subnetwork | nn.Module, kind: Kind) -> Tensor:
     model = subnetwork.model if isinstance(subnetwork, Subnetwork) else subnetwork

@@ -137,6 +137,10 @@ def test_an_index_that_cannot_be_reached_is_named(index: Path, monkeypatch: pyte
             "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
             "free some",
         ),
+        (
+            "ERROR: Exception:\nTraceback\nOSError: [Errno 28] No space left on device",
+            r"the disk is full: in the cache \S+ [\d,]+ bytes are free",
+        ),
         ("/usr/bin/python: No module named pip", "ensurepip"),
     ],
 )
@@ -179,7 +183,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(index: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
-    with pytest.raises(TombolaError, match=r"^cannot write asset 'test' .*No space left on device; free[^\n]*$"):
+    with pytest.raises(
+        TombolaError, match=r"^cannot write asset 'test' .*on device; [\d,]+ bytes are free; free[^\n]*$"
+    ):
         fetch("test")
     assert left_behind() == []
 

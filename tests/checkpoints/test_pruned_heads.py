@@ -10,12 +10,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from builders.encoders import some_sites, tokenizer
+from builders.encoders import some_sites, synthetic, tokenizer
 from builders.families import ZOO, computed
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.checkpoints.loading import load_model
 from tombola.foundations.errors import TombolaError
+from tombola.pruning.one_shot import one_shot
 from tombola.pruning.streamed_pruning import prune_checkpoint
 from tombola.pruning.weight_criteria import WeightCut
 
@@ -101,6 +102,25 @@ def test_it_is_trained_and_shrunk_as_any_other(tmp_path: Path) -> None:
         assert gradient.any()
     save_shrunk(model, some_sites(model, 1), tmp_path / "small")
     assert load(tmp_path / "small").config.model_type == "bert"
+
+
+def test_a_task_reads_it_by_its_own_class_and_ranks_those_heads_last(tmp_path: Path) -> None:
+    as_transformers_4_saved("roberta", tmp_path / "old")
+    tokenizer().save_pretrained(tmp_path / "old")
+    task = synthetic()
+    with pytest.warns(UserWarning, match="transformers 4"):
+        model = task.load(str(tmp_path / "old"), seed=0, state="trained")
+    kept = one_shot(model, task, {"heads": 5 / 8}).heads
+    assert [[head for head in range(HEADS) if not row[head]] for row in kept] == list(GONE.values())
+
+
+def test_one_that_was_saved_with_all_heads_since_has_them(tmp_path: Path) -> None:
+    model = ZOO["bert"].make(dtype=torch.float32)
+    model.config.pruned_heads = {0: [1]}
+    model.save_pretrained(tmp_path / "whole")
+    again = load_model(str(tmp_path / "whole"))
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert not hasattr(again.config, "pruned_heads")
 
 
 def test_a_layer_may_have_lost_all(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import torch
 
 from builders import small_study
 from tombola.foundations.errors import MemoryRanOutError, TombolaError, memory_errors
-from tombola.study.worker_pool import Worker
 
 CHILD = """
 import resource, sys
@@ -81,11 +80,3 @@ def test_whatever_says_that_memory_ran_out_is_one_line_but_for_a_gpu() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
     with pytest.raises(TombolaError, match=r"^mine$"), memory_errors():
         raise TombolaError("mine")
-
-
-def test_a_workers_error_says_the_same_and_what_else_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = Worker.__new__(Worker)
-    monkeypatch.setattr(worker, "_step", None, raising=False)
-    found = worker.failure({"error": "MemoryRanOutError", "text": "memory ran out; take smaller batches"})
-    assert isinstance(found, MemoryRanOutError)
-    assert str(found) == "memory ran out; take smaller batches, or start again with --workers 1"

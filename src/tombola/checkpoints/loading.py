@@ -1,6 +1,7 @@
 """Models and tokenizers of transformers from an asset, a local folder, the hub, or a GGUF file."""
 
 import contextlib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.activations import ACT2FN
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
@@ -26,7 +29,7 @@ from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.checkpoints.pruned_heads import with_heads_of_zeros
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.errors import TombolaError, one_line, out_of_memory
 from tombola.subnetworks.recognition import recognise
 
 MARK = "tombola.json"
@@ -57,6 +60,17 @@ def refuse_results(source: str, folder: Path) -> None:
         f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
         f"ticket was found in{inside}"
     )
+
+
+_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "dense_act_fn")
+
+
+def _check_known(config: Mapping[str, Any], where: str) -> None:
+    """Raise a TombolaError where a configuration names a kind of model, or an activation, that transformers lacks."""
+    for name, known in (("model_type", CONFIG_MAPPING), *((one, ACT2FN) for one in _ACTIVATIONS)):
+        value = config.get(name)
+        if isinstance(value, str) and value not in known and "auto_map" not in config:
+            raise TombolaError(f"{where}: this transformers has no {name} {value!r}; mend it, or update transformers")
 
 
 MOST_LAYERS = 1000
@@ -96,9 +110,9 @@ def locate(source: str) -> str:
         refuse_results(source, path)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
-                check_layers(
-                    read_json(path / name, "mend it, or save the model again", bounded=False), str(path / name)
-                )
+                config = read_json(path / name, "mend it, or save the model again", bounded=False)
+                check_layers(config, str(path / name))
+                _check_known(config, str(path / name))
         if (path / "adapter_config.json").is_file() and not (path / CONFIG).is_file():
             raise TombolaError(
                 f"{source} holds adapters of peft alone; merge them into their model first: "
@@ -345,11 +359,31 @@ def no_pickles(source: str) -> Iterator[None]:
         opener.load = before
 
 
+_LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bis required\b", re.ASCII)
+
+
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
     instead = (
         f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
     )
-    with one_line(f"cannot load {source!r}", instead), no_pickles(source):
-        yield
+    what, folder = f"cannot load {source!r}", Path(source).expanduser()
+    with one_line(what, instead), no_pickles(source):
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, TombolaError) or out_of_memory(error):
+                raise
+            config = read_json(folder / CONFIG, bounded=False) if (folder / CONFIG).is_file() else {}
+            packing = config.get("quantization_config")
+            if isinstance(packing, dict):
+                kind = packing.get("quant_method", "in a way that it does not name")
+                instead = f"its weights are quantised ({kind}), and those are not pruned: give it in 16 or 32 bits"
+            elif isinstance(error, ImportError) or _LACKING.search(str(error)):
+                instead = (
+                    "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or "
+                    "save it again in a form that needs none, as tokenizer.json"
+                )
+            with one_line(what, instead):
+                raise

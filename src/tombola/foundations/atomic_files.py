@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -177,6 +178,10 @@ def write_once(folder: Path, write: Callable[[Path], None]) -> Path:
             # Whoever has the lock is alone: what is there was left by a process that was killed.
             for left in folder.parent.glob(f"{glob.escape(prefix)}{'?' * 8}"):
                 shutil.rmtree(left, ignore_errors=True)
+            for left in folder.parent.glob(f"{_DRAFT}{'?' * 8}"):
+                # Of earlier versions, which did not say of what.
+                if _old(left):
+                    shutil.rmtree(left, ignore_errors=True)
             room = tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix)
             temporary = stack.enter_context(room)
             if not folder.is_dir():
@@ -191,6 +196,30 @@ def write_once(folder: Path, write: Callable[[Path], None]) -> Path:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
     return folder
+
+
+def _old(folder: Path) -> bool:
+    """True if nobody wrote into a folder for an hour."""
+    with contextlib.suppress(OSError):
+        return folder.stat().st_mtime < time.time() - 3600
+    return False
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str, home: Path | None = None) -> Iterator[Path]:
+    """Yield a folder that vanishes when the block ends; those of this prefix that killed processes left vanish first.
+
+    Args:
+        prefix: of the folder's name.
+        home: folder that it is in; by default the system's for temporary files.
+    """
+    for left in Path(home or tempfile.gettempdir()).glob(f"{glob.escape(prefix)}*"):
+        # Whoever works in it holds its lock; another user's cannot be opened.
+        if (left / ".lock").exists() or _old(left):
+            with contextlib.suppress(Timeout, OSError), FileLock(left / ".lock", timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=home, prefix=prefix) as made, FileLock(Path(made) / ".lock"):
+        yield Path(made)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Cost of running a model: dense, masked and shrunk, measured side by side in one run."""
 
 import functools
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
 from tombola.checkpoints.model_libraries import library_of
+from tombola.foundations.atomic_files import temporary_folder
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.foundations.plain_table import PlainTable
 from tombola.profiling import peak_memory, tensor_memory
@@ -207,8 +207,8 @@ def compare(
             module_of(variant).eval()
         # Beside a study's model, where the next start sweeps what a killed process left.
         home = None if folder is None or not beside else Path(folder).parent
-        with tempfile.TemporaryDirectory(dir=home, prefix=".draft-cost-" if beside else "tombola-cost-") as temporary:
-            homes, masks = _written(model, ticket, variants, Path(temporary), folder), Path(temporary) / "ticket"
+        with temporary_folder(".draft-cost-" if beside else "tombola-cost-", home) as temporary:
+            homes, masks = _written(model, ticket, variants, temporary, folder), temporary / "ticket"
             example = dummy_inputs(model, 1, length)
             operations = {name: multiply_adds(variant, example) for name, variant in variants.items()}
             chosen = library.batch_sizes(operations["dense"]) if batches is None else batches

@@ -12,15 +12,23 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from typing import IO, Any, Self
 
+import psutil
 import torch
 
 from tombola.foundations import resources
 from tombola.foundations.errors import MemoryRanOutError, TombolaError
 from tombola.foundations.progress import ProgressLine
 from tombola.study.step import StudyStep
+
+PAUSE = 10.0
+"""Seconds between two looks at what the workers do."""
+HUNG = 600.0
+"""Seconds in which a worker with a step says nothing and uses no processor, after which it hangs: it was stopped, or
+waits for what does not come. Slow work, of a GPU too, uses a processor."""
 
 _Events = queue.SimpleQueue[tuple["Worker", dict[str, Any] | None]]
 
@@ -37,6 +45,7 @@ class Worker:
         self.line = line
         self.seed: int | None = None
         self._step: StudyStep | None = None
+        self._used, self._still = 0.0, 0.0
         environment = {
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -80,6 +89,16 @@ class Worker:
         self.line.end()
         return step
 
+    def hangs(self, seconds: float) -> bool:
+        """True if it hangs, when it is looked at after so many more seconds: those of a driver that was not stopped."""
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(self._process.pid).cpu_times()
+            used = times.user + times.system
+            # Threads that merely wake take next to nothing.
+            still = self.busy and used - self._used < 0.01 * seconds
+            self._used, self._still = used, self._still + seconds if still else 0.0
+        return self._still >= HUNG
+
     def kill(self) -> None:
         """End the process, without a wait."""
         self._process.kill()
@@ -105,6 +124,11 @@ class Worker:
             tail = self._printed.read().decode(errors="replace").strip()[-2000:]
             return RuntimeError(f"a worker process ended {at} with code {code}\n{tail}")
         kind, text = message["error"], message["text"]
+        if kind == "hangs":
+            return TombolaError(
+                f"a worker process did nothing for {HUNG / 60:g} minutes {at}, and was ended: it was stopped, or waits "
+                "for a disk or a lock; start again, finished steps are kept"
+            )
         if kind == "TombolaError":
             return TombolaError(text)
         if kind == "OutOfMemoryError":
@@ -138,6 +162,7 @@ class WorkerPool:
         self._threads = threads
         self._workers: list[Worker] = []
         self._events: _Events = queue.SimpleQueue()
+        self._looked = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -170,9 +195,17 @@ class WorkerPool:
         """The next message of any worker.
 
         Raises:
-            TombolaError: a worker failed by what the user can mend, or ran out of memory.
+            TombolaError: a worker failed by what the user can mend, ran out of memory, or hangs.
         """
-        worker, message = self._events.get()
+        while True:
+            if time.monotonic() - self._looked >= PAUSE:
+                self._looked = time.monotonic()
+                for worker in self._workers:
+                    if worker.hangs(PAUSE):
+                        raise worker.failure({"error": "hangs", "text": ""})
+            with contextlib.suppress(queue.Empty):
+                worker, message = self._events.get(timeout=PAUSE)
+                break
         if message is None or "error" in message:
             raise worker.failure(message)
         return worker, message
