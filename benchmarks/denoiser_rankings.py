@@ -234,15 +234,20 @@ def main() -> None:
     results = ResultsFile(options.json, settings, ("seed", "ranking"))
     for seed in map(int, options.seeds.split(",")):
         initial = task.load(options.model, seed=seed)
+        names = [
+            name
+            for name in (*rankings(initial, task, options.density, seed), *ranks(task, seed))
+            if any(word in name for word in options.only.split(",")) and not results.has(seed, name)
+        ]
+        if not names:
+            continue
         model = copy.deepcopy(initial)
         train(model, task, recipe, seed=seed)
         base = model if options.rewind == "final" else initial
         full = evaluate(whole(model), task, EvaluationOptions(batch_size=200))
         print(f"seed {seed}: full model {full.score:.3f}, loss {full.losses.mean():.4f}", flush=True)
         at_once, in_steps = rankings(model, task, options.density, seed), ranks(task, seed)
-        for name in (*at_once, *in_steps):
-            if results.has(seed, name) or not any(word in name for word in options.only.split(",")):
-                continue
+        for name in names:
             if name in at_once:
                 done = retrain(base, at_once[name](), task, again, seed=seed)
             else:

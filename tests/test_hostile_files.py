@@ -174,14 +174,14 @@ def page(folder: Path) -> None:
 
 
 def typed(folder: Path) -> None:
-    """The settings through the command line, which stops at a model that is not there."""
+    """The settings through the command line, which stops at a model that is not there at the latest."""
     said, nowhere = io.StringIO(), str(folder / "none")
     with contextlib.redirect_stderr(said):
         flags = ["--model", nowhere, "--task", nowhere, "--out", str(folder / "out"), "--device", "cpu"]
         assert main(["study", *flags, str(folder / "x.yaml")]) == 2
-    line = said.getvalue().removesuffix("\n")
+    (line,) = (one for one in said.getvalue().split("\n")[:-1] if not one.startswith("tombola: note: "))
     assert line.startswith("tombola: error: ")
-    raise TombolaError(line)
+    assert line.isprintable()
 
 
 def all_of_a_study(folder: Path) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from stored import mean, read, verdict
+from language_tables import BENCHMARK, CHOICES, TEXTS, apart, available, right, said
+from paired import words
+from stored import lines, mean, read, verdict
 
 METHODS = ("heads", "mlps", "weights", "wanda")
 SHORT = {"language-modelling": "language modelling"}
@@ -156,3 +158,36 @@ def what_a_text_begins_with() -> Iterator[str]:
         f"SmolLM2 needs {nats['<|endoftext|>']:.2f} nats a token of held-out text after `<|endoftext|>`, and "
         f"{nats['none']:.2f} after nothing"
     )
+
+
+def one_cut() -> Iterator[str]:
+    """Cuts of SmolLM2 on files in the field's formats."""
+    settings, *_ = lines(BENCHMARK)
+    items = {ability: len(right("full", ability)) for ability in CHOICES}
+    assert len({items[ability] for ability in list(CHOICES)[1:]}) == 1
+    count, length = settings["calibration"].split("x")
+    yield f"{items['grammar'] // 34} of each of 34 of its 67 paradigms"
+    yield f"the first {settings['tokens'][0][0]} tokens of {len(settings['tokens'][0])} held-out plot summaries"
+    yield f"{items['cloze']} items each of PIQA, ARC-easy"
+    yield f"{count} sequences of {length} tokens"
+    for one, other in available():
+        yield f"{said(one)} against {said(other)}: {compared(one, other)}"
+
+
+def compared(one: str, other: str) -> str:
+    """Measures in which a cut is better than another on the same items, and worse, and those that do not tell."""
+    found: dict[str, list[str]] = {"better": [], "worse": [], "not told apart": []}
+    for ability, title in (*CHOICES.items(), (TEXTS, "bits a token")):
+        difference, low, high = apart(one, other, ability)
+        better = difference < 0 if ability == TEXTS else difference > 0
+        if low <= 0 <= high:
+            found["not told apart"].append(title)
+        else:
+            found["better" if better else "worse"].append(f"{title} ({words(difference, low, high)})")
+    return "; ".join(f"{how} in {listed(titles)}" for how, titles in found.items() if titles)
+
+
+def listed(names: list[str]) -> str:
+    """Names as a sentence lists them."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

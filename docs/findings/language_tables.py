@@ -109,14 +109,19 @@ COMPARED = (
 def comparisons() -> Iterator[Line]:
     """Cuts compared item by item."""
     yield ("difference on the same items", "BLiMP", "bits a token", *list(CHOICES.values())[1:])
-    for one, other in COMPARED:
-        if one in cuts() and other in cuts():
-            cells = [words(*apart(one, other, ability)) for ability in CHOICES]
-            cells.insert(1, words(*apart(one, other, TEXTS)))
-            yield (f"{_said(one)} minus {_said(other)}", *cells)
+    for one, other in available():
+        cells = [words(*apart(one, other, ability)) for ability in CHOICES]
+        cells.insert(1, words(*apart(one, other, TEXTS)))
+        yield (f"{said(one)} minus {said(other)}", *cells)
 
 
-def _said(name: str) -> str:
+def available() -> list[tuple[str, str]]:
+    """Pairs of `COMPARED` of which both were measured."""
+    return [pair for pair in COMPARED if {*pair} <= {*cuts()}]
+
+
+def said(name: str) -> str:
+    """Name of a cut, with its size."""
     kind = name.split()[0]
     size = {"0.3": ", 30 %", "0.5": ", 50 %", "0.6": ", 60 %"}.get(name.split()[1], "") if kind in WEIGHTED else ""
     return CUTS[name] + size

@@ -64,6 +64,9 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
         "What tickets of a denoiser draw": Section(
             denoiser_statements.what_tickets_of_a_denoiser_draw, ("--seeds 0,1,2", "a thousand steps")
         ),
+        "Rewound to step 100 instead": Section(
+            denoiser_statements.rewound, ("--rewind step-100", "after 100 of the thousand steps")
+        ),
         "Which ranking beats random tickets": Section(
             denoiser_statements.which_ranking,
             ("53 epochs", "two draws a seed", "in four cuts, with a quarter of the epochs after each", "four epochs"),
@@ -91,7 +94,7 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
 }
 """Page, in docs/ → title → what the section says. Of other pages than that of findings, sections with results."""
 
-NAMES = r"MiniLM|SmolLM2|SST-2|seed-0|step-100|step 100|Conv2d"
+NAMES = r"MiniLM|SmolLM2|SST-2|seed-0|step-100|step 100"
 _NUMBERS = (
     r"\S*\d\S*|\*\*[^*]+\*\*|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|hundred|thousand|half|halves|"
     r"thirds?|quarters?|fifths?|sixths?|sevenths?|tenths?|twice|doubles?|thrice)\b"

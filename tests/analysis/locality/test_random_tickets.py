@@ -1,11 +1,12 @@
 """Random tickets beside what a search found at their sizes."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import beta, t
 
 import tombola
 from builders import small_study
@@ -138,3 +139,19 @@ def test_the_interval_of_several_seeds_covers_what_they_have_in_common() -> None
     assert plain / 400 < 0.75
     # Seeds that agree are worth all of their tickets, and no more.
     assert Share(((10, 20),) * 5).interval == Share(((50, 100),)).interval
+
+
+def test_a_file_without_tickets_of_a_size_is_damaged(tmp_path: Path) -> None:
+    size = SizeScores("pruned", {"heads": 2}, 0.5, 0.8, (0.7,))
+    found = RandomTickets("heads+mlps", "dev", 0.9, 0.8, True, (size,))
+    for number, sizes in enumerate(((size,), (dataclasses.replace(size, scores=()),), ())):
+        dataclasses.replace(found, sizes=sizes).write(tmp_path / "x.json")
+        with contextlib.nullcontext() if number == 0 else pytest.raises(TombolaError, match="without random tickets"):
+            RandomTickets.read(tmp_path / "x.json")
+
+
+def test_the_interval_of_two_seeds_is_korn_and_graubards_by_hand() -> None:
+    # Shares .4 and .6 of 50 each: variance .01, where 100 independent tickets would have .25 / 100.
+    worth = 25 * (t.ppf(0.975, 99) / t.ppf(0.975, 1)) ** 2
+    low, high = beta.ppf(0.025, worth / 2, worth / 2 + 1), beta.ppf(0.975, worth / 2 + 1, worth / 2)
+    assert Share(((20, 50), (30, 50))).interval == pytest.approx((low, high))

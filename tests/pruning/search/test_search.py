@@ -186,6 +186,12 @@ def test_a_metric_that_falls_may_rise_to_its_bound(error: float, holds: bool) ->
     assert [step.holds for step in found.passes][:2] == [True, holds]
 
 
+def test_a_search_that_leaves_nothing_says_so_where_nobody_listens() -> None:
+    with pytest.warns(UserWarning, match="nothing is left to prune: on .* a network without it holds the threshold"):
+        found = run(Fake(made_up_scores(0, "never falls")))
+    assert not len(found.good)
+
+
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(["falls", "random", "never falls"]))
 def test_least_useful_first_is_every_site_once_in_the_order_of_removal(seed: int, kind: str) -> None:
     found = run(Fake(made_up_scores(seed, kind), seed))

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from scipy.stats import beta, t
 from torch import nn
+from typing_extensions import override
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.metrics.resampling import LEVEL
 from tombola.pruning import controls
@@ -104,6 +108,14 @@ class RandomTickets(JsonRecord):
     bound: float
     higher_is_better: bool
     sizes: tuple[SizeScores, ...]
+
+    @classmethod
+    @override
+    def read(cls, path: Path) -> Self:
+        found = super().read(path)
+        if not found.sizes or not all(size.scores for size in found.sizes):
+            raise TombolaError(f"{path} is damaged: it has a size without random tickets; {cls.mend}")
+        return found
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ def _about_likeness(points: Sequence[Point]) -> str:
 def _about_probes(points: Sequence[Point], seeds: Sequence[Representations], metric: str) -> str:
     full = [point for point in points if point.ticket == FULL]
     last = full[-1]
-    sign = 1 if METRICS[seeds[0].metric].higher_is_better else -1
+    known = METRICS.get(seeds[0].metric)
+    sign = 1 if known is None or known.higher_is_better else -1
     # Nearly all: no more than one spread of the last layer below it.
     enough = sign * last.value - (last.high - last.low) / 2
     first = max((point.layer + 1 for point in full if sign * point.value < enough), default=full[0].layer)

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
+from tombola.tasks.long_texts import beginning
 
 
 class Encoder:
@@ -80,7 +81,8 @@ class Encoder:
         ids: list[int] = []
         sizes: list[float] = []
         for text in texts:
-            tokens, bytes_of = self._sized(text)
+            # The last token of what is cut would have the bytes of the rest.
+            tokens, bytes_of = self._sized(beginning(text, self._tokenizer, length * count + 3 - len(ids)))
             ids += (*self._bos, *tokens)
             sizes += (*[0] * len(self._bos), *bytes_of)
             if len(ids) > length * count:

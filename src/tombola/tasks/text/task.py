@@ -20,6 +20,7 @@ from tombola.metrics.statistics import interval, paired_difference
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
+from tombola.tasks.long_texts import beginnings
 from tombola.tasks.padding import first_position, padding_token, position_table
 
 _BUCKET = 50
@@ -293,7 +294,8 @@ class TextTask(Task):
             texts = self.corpus.splits[split]
             second = None if texts.second is None else list(texts.second)
             with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
-                found = self.tokenizer(list(texts.first), second, truncation=True, max_length=self.max_length)
+                cut = beginnings(list(texts.first), second, self.tokenizer, self.max_length)
+                found = self.tokenizer(*cut, truncation=True, max_length=self.max_length)
             rows = [{name: found[name][i] for name in found} for i in range(len(texts))]
             for row, example in enumerate(rows):
                 if not example["input_ids"]:

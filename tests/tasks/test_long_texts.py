@@ -1,0 +1,99 @@
+"""Long texts are cut before they are tokenised, and what is kept of them stays the same."""
+
+import functools
+import random
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from builders import language_models
+from tombola.tasks.language.encoding import Encoder
+from tombola.tasks.long_texts import beginning, beginnings
+
+DRAW = random.Random(0)
+WORDS = ["".join(DRAW.choices("abcdeé", k=DRAW.randint(1, 9))) for _ in range(200)]
+GAPS = (" ", " ", " ", "  ", "\n", "\t ", ", ", ". ", "'", " — ")
+
+
+def prose(words: int, seed: int) -> str:
+    draw = random.Random(seed)
+    return "".join(draw.choice(WORDS) + draw.choice(GAPS) for _ in range(words))
+
+
+CORPUS = [prose(300, seed) for seed in range(20)]
+METASPACE = pre_tokenizers.Metaspace(split=False)
+TRAINED: dict[str, Any] = {
+    "WordPiece": (models.WordPiece(unk_token="<unk>"), trainers.WordPieceTrainer, pre_tokenizers.BertPreTokenizer()),
+    "BPE of bytes": (models.BPE(), trainers.BpeTrainer, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+    "BPE of the whole text": (models.BPE(unk_token="<unk>"), trainers.BpeTrainer, None),
+    "SentencePiece": (models.Unigram(), trainers.UnigramTrainer, pre_tokenizers.Metaspace()),
+    "SentencePiece of the whole text": (
+        models.Unigram(),
+        trainers.UnigramTrainer,
+        pre_tokenizers.Metaspace(split=False),
+    ),
+    "words": (models.WordLevel(unk_token="<unk>"), trainers.WordLevelTrainer, pre_tokenizers.Whitespace()),
+}
+
+
+@functools.cache
+def trained(kind: str) -> PreTrainedTokenizerFast:
+    model, trainer, before = TRAINED[kind]
+    core = Tokenizer(model)
+    core.normalizer = normalizers.Lowercase()
+    if before is not None:
+        core.pre_tokenizer = before
+    special: dict[str, Any] = {"special_tokens": ["<unk>", "<pad>"]}
+    if "Sentence" in kind:
+        special["unk_token"] = "<unk>"
+    elif kind == "BPE of the whole text":
+        # As of Llama: a mark for each space, and merges that may not begin within a word.
+        core.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(" ", "\u2581")])
+    core.train_from_iterator(CORPUS, trainer(vocab_size=300, show_progress=False, **special))
+    core.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", pad_token="<pad>")
+
+
+LONG = {
+    "prose": prose(9000, 99),
+    "one word": "abcde" * 9000,
+    "blanks": "a" + " " * 30_000 + "b c d e" * 4000,
+    "few borders": prose(40, 5) + "é" * 40_000 + prose(40, 6),
+}
+
+
+@pytest.mark.parametrize("kind", list(TRAINED))
+@pytest.mark.parametrize("text", list(LONG))
+def test_the_first_tokens_are_those_of_the_whole_text(kind: str, text: str) -> None:
+    tokenizer, whole = trained(kind), LONG[text]
+    for tokens in (1, 17, 512):
+        cut = beginning(whole, tokenizer, tokens)
+        assert tokenizer(cut)["input_ids"][:tokens] == tokenizer(whole)["input_ids"][:tokens]
+        for pair in ([whole, "a b"], ["a b", whole]) if tokens == 512 else ():
+            options = {"truncation": True, "max_length": tokens}
+            one, other = beginnings([pair[0]], [pair[1]], tokenizer, tokens)
+            assert (
+                tokenizer(one, other, **options)["input_ids"] == tokenizer(*[[p] for p in pair], **options)["input_ids"]
+            )
+
+
+@pytest.mark.parametrize("kind", ["WordPiece", "BPE of bytes", "SentencePiece", "words"])
+def test_a_book_is_not_read_for_its_first_words(kind: str) -> None:
+    assert len(beginning(LONG["prose"] * 20, trained(kind), 128)) <= 20_000
+
+
+def test_short_texts_and_those_of_a_tokenizer_that_keeps_the_end_are_not_cut() -> None:
+    tokenizer = trained("words")
+    assert beginning("a b c", tokenizer, 1) == "a b c"
+    tokenizer.truncation_side = "left"
+    assert beginnings([LONG["prose"]], None, tokenizer, 16)[0] == [LONG["prose"]]
+    tokenizer.truncation_side = "right"
+
+
+def test_samples_of_a_long_text_are_those_of_the_whole() -> None:
+    encoder = Encoder(language_models.tokenizer(), 1, 48)
+    text = language_models.sentence(3, 20_000)
+    whole = [encoder.samples([text[:8000]], 16, 4), encoder.samples([text], 16, 4)]
+    assert whole[0] == whole[1]
