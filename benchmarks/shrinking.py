@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tombola import Ticket, controls, dissect
 from tombola.checkpoints.loading import load_model
 from tombola.profiling.model_cost import compare, sentence, table
-from tombola.tickets.ticket import TicketKind
+from tombola.tickets.kinds import TicketKind
 
 GOAL = 0.9
 KINDS: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")

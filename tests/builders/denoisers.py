@@ -13,7 +13,8 @@ from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,9 @@ from tombola.metrics import statistics
 from tombola.metrics.statistics import Verdict
 from tombola.pruning.importance import Importance
 from tombola.study.results import TicketVerdict, beside_controls
+from tombola.tickets.kinds import TICKETS, TicketKind
 from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import TICKETS, Ticket, TicketKind
+from tombola.tickets.ticket import Ticket
 
 ROLES = ("query", "key", "value", "attention_output", "mlp_in", "mlp_out")
 HOSTILE = "<script>alert('x')</script>"

@@ -11,8 +11,8 @@ from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.foundations.slug import slug
 from tombola.study.config import ANALYSES
 from tombola.study.folder_layout import STAGES
+from tombola.tickets.kinds import SUPER_TICKETS, TICKET_KINDS, TICKETS
 from tombola.tickets.pruning_methods import METHODS
-from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS
 
 LISTED = {
     *(*TICKETS, *SUPER_TICKETS, *STAGES, *METHODS, *TICKET_KINDS, *ROLES, *CLASSES, *WEIGHTINGS, *ANALYSES),

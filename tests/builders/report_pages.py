@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from tombola.tickets.ticket import TicketKind
+from tombola.tickets.kinds import TicketKind
 
 
 class Reader(HTMLParser):

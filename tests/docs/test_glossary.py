@@ -8,8 +8,8 @@ import pytest
 from tombola.report.labels import SCORED, STAGES
 from tombola.study.config import ANALYSES
 from tombola.tasks.registry import regimes
+from tombola.tickets.kinds import TICKET_KINDS
 from tombola.tickets.pruning_methods import METHODS
-from tombola.tickets.ticket import TICKET_KINDS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "glossary.md").read_text(encoding="utf-8")
 TEXT = PAGE.split("<!-- table: methods -->")[0]

@@ -15,8 +15,9 @@ from builders.encoders import classifier, sites, some_sites, some_weights
 from builders.language_models import llama
 from builders.unets import unet
 from tombola.architectures.dissect import dissect
-from tombola.pruning.controls import bad, bernoulli, layer_matched, names, random
+from tombola.pruning.controls import bad, bernoulli, layer_matched, random
 from tombola.pruning.search.records import Search, SearchPass
+from tombola.tickets.kinds import controls_of
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 
@@ -279,7 +280,7 @@ def test_controls_of_groups_are_drawn_group_by_group() -> None:
     for control in (random(whole, seed, blocks) for seed in range(5)):
         assert torch.equal(control.heads.all(1), control.mlps)
         assert control.counts() == whole.counts()
-    assert "layer-matched" not in names("layers")
+    assert "layer-matched" not in controls_of("layers")
 
 
 @pytest.mark.parametrize("kind", list(MAKERS))

@@ -30,7 +30,8 @@ from tombola.pruning.one_shot import one_shot, single_cut
 from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import TICKET_KINDS, Ticket
+from tombola.tickets.kinds import TICKET_KINDS
+from tombola.tickets.ticket import Ticket
 
 BLOCK = 8
 # Models of text have no channels.

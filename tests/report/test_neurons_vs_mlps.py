@@ -9,7 +9,7 @@ from builders.fake_study import fake_study
 from tombola.foundations.atomic_files import read_lines, write_lines
 from tombola.report.sections.neurons_vs_mlps import about_pair, method_pairs, pair_table
 from tombola.report.study_data import StudyData, read_study
-from tombola.tickets.ticket import TicketKind
+from tombola.tickets.kinds import TicketKind
 
 BOTH: tuple[TicketKind, ...] = ("heads+mlps", "heads+neurons")
 

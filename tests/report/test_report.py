@@ -20,7 +20,8 @@ from tombola.report.charts.vega import bundle, svgs
 from tombola.report.html.elements import element, join
 from tombola.report.study_data import read_study
 from tombola.report.summary import read_rows, summarise
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,8 @@ from tombola.report.study_data import read_study
 from tombola.report.summary import read_row, read_rows, summarise
 from tombola.report.trajectory import left, phase, removed
 from tombola.study.results import Row
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 
 def line(**changes: object) -> dict[str, object]:

@@ -9,7 +9,8 @@ from builders.small_study import read_rows, study_in, timeless
 from tombola.report import build
 from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
-from tombola.tickets.ticket import SUPER_TICKETS, Ticket
+from tombola.tickets.kinds import SUPER_TICKETS
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 

@@ -37,7 +37,8 @@ from tombola.study.results import Row
 from tombola.study.seed_context import SeedContext
 from tombola.study.study import Study
 from tombola.tasks.text.task import TextTask
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,8 @@ from tombola.pruning.controls import layer_matched, random
 from tombola.pruning.importance import FirstOrder
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 

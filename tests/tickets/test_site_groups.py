@@ -11,9 +11,10 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.subnetworks.subnetwork import whole
+from tombola.tickets.kinds import TicketKind
 from tombola.tickets.pruning_methods import METHODS, Grouping, in_words, pruning_method
 from tombola.tickets.site_groups import count, site_groups
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.ticket import Ticket
 
 STEP = 1e-2
 KINDS: dict[Grouping, TicketKind] = {"kv-groups": "heads", "layers": "heads+mlps"}

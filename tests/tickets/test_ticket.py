@@ -18,7 +18,8 @@ from builders.encoders import FAMILIES, HEADS, LAYERS, classifier, sites, some_s
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked, shrunk
-from tombola.tickets.ticket import TICKET_KINDS, Ticket
+from tombola.tickets.kinds import TICKET_KINDS
+from tombola.tickets.ticket import Ticket
 
 MODEL = classifier()
 SHAPES: dict[str, dict[str, tuple[int, ...]]] = {

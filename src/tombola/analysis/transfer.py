@@ -12,6 +12,7 @@ from typing_extensions import override
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.metrics import statistics
+from tombola.metrics.resampling import RESAMPLES
 from tombola.metrics.statistics import mean_std
 from tombola.tasks.base import Predictions, Task
 
@@ -123,7 +124,7 @@ class TransferScores:
 
 
 def transferred(
-    method: str, source: str, target: str, found: TransferScores, task: Task, *, resamples: int = statistics.RESAMPLES
+    method: str, source: str, target: str, found: TransferScores, task: Task, *, resamples: int = RESAMPLES
 ) -> TransferCell:
     """Put one cell together from the same seeds of all kinds of tickets; `task` is the target."""
     references = task.references("dev")

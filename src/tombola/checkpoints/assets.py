@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 from tombola.foundations.atomic_files import write_once
-from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.errors import TombolaError, did_you_mean, one_line
 
 
 def cache() -> Path:
@@ -137,9 +137,8 @@ def fetch(name: str) -> Path:
             lacks the members or holds an unsafe path; the cache cannot be written.
     """
     if name not in ASSETS:
-        raise TombolaError(
-            f"unknown asset {name!r}; known: {'; '.join(f'{one.name} ({one.what})' for one in ASSETS.values())}"
-        )
+        known = "; ".join(f"{one.name} ({one.what})" for one in ASSETS.values())
+        raise TombolaError(f"unknown asset {name!r}; {did_you_mean(name, ASSETS)}known: {known}")
     asset = ASSETS[name]
 
     def write(draft: Path) -> None:

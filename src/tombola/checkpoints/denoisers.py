@@ -31,6 +31,7 @@ from tombola.checkpoints.loading import (
     refuse_results,
     refuse_shrunk,
 )
+from tombola.checkpoints.sources import check_source
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 
@@ -194,6 +195,7 @@ def _stored_dtype(source: str, part: str | None) -> torch.dtype:
 
 def _part(source: str) -> str | None:
     """The subfolder of a pipeline's denoiser; None for a model by itself."""
+    check_source(source)
     folder = Path(source).expanduser()
     config = index_of(source)
     if config is None:

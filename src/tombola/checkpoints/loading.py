@@ -28,6 +28,7 @@ from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.checkpoints.pruned_heads import with_heads_of_zeros
+from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line, out_of_memory
 from tombola.subnetworks.recognition import recognise
@@ -87,10 +88,6 @@ def check_layers(config: Mapping[str, Any], where: str) -> None:
             raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
 
 
-MODELS = ("minilm", "smollm2")
-"""The assets that are models."""
-
-
 def locate(source: str) -> str:
     """Path or id that `from_pretrained` understands: a local path, or a hub id as it is.
 
@@ -101,6 +98,7 @@ def locate(source: str) -> str:
         TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
     """
     with loading(source):
+        check_source(source)
         path = Path(source).expanduser()
         refuse_shrunk(source, path)
         if not path.is_dir():
@@ -365,11 +363,9 @@ _LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bi
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
-    instead = (
-        f"give a local folder, a hub id that can be reached, or one of the assets that need no hub: {', '.join(MODELS)}"
-    )
+    mend = instead(source)
     what, folder = f"cannot load {source!r}", Path(source).expanduser()
-    with one_line(what, instead), no_pickles(source):
+    with one_line(what, mend), no_pickles(source):
         try:
             yield
         except Exception as error:
@@ -379,11 +375,11 @@ def loading(source: str) -> Iterator[None]:
             packing = config.get("quantization_config")
             if isinstance(packing, dict):
                 kind = packing.get("quant_method", "in a way that it does not name")
-                instead = f"its weights are quantised ({kind}), and those are not pruned: give it in 16 or 32 bits"
+                mend = f"its weights are quantised ({kind}), and those are not pruned: give it in 16 or 32 bits"
             elif isinstance(error, ImportError) or _LACKING.search(str(error)):
-                instead = (
+                mend = (
                     "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or "
                     "save it again in a form that needs none, as tokenizer.json"
                 )
-            with one_line(what, instead):
+            with one_line(what, mend):
                 raise

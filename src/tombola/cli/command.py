@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import SettingField
 
 T = TypeVar("T")
@@ -48,7 +49,8 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
 
     parser.add_argument(
         "--preset",
-        choices=PRESETS,
+        # The configuration refuses others, and names what is spelt alike.
+        metavar="{" + ",".join(PRESETS) + "}",
         help=f"settings that go together: quick, all rows, or the paper's ({preset})",
     )
     defaults, found = {task: preset_settings(preset, task) for task in named_tasks()}, setting_groups()
@@ -99,6 +101,25 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
 
     known = {one.name for _, fields in setting_groups().values() for one in fields}
     return {name: value for name, value in vars(options).items() if name in known and value is not None}
+
+
+def checked_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, after all that can be told of them without PyTorch: in a moment, that is.
+
+    Raises:
+        TombolaError: a setting is unknown or wrong, or there is no such task or model.
+    """
+    from tombola.study.config import StudyConfig
+
+    settings = given_settings(options)
+    StudyConfig.of(options.preset or "full", **settings, controls=(), analyses=()).check_names()
+    return settings
+
+
+def check_exists(place: Path, instead: str) -> None:
+    """Raise a TombolaError where a file or folder is missing, before PyTorch is imported to read it."""
+    if not place.expanduser().exists():
+        raise TombolaError(f"{place} does not exist; {instead}")
 
 
 def listed(value_type: type) -> Callable[[str], tuple[Any, ...]]:

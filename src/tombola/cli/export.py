@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, add_out
-from tombola.cli.given_ticket import load_ticket
+from tombola.cli.given_ticket import check_ticket, load_ticket
 
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
@@ -18,6 +19,12 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
         "ticket", type=Path, metavar="TICKET", help="folder of a ticket, or one that holds a single good ticket"
     )
     add_out(parser, out)
+
+
+def check_model_and_ticket(options: argparse.Namespace) -> None:
+    """Raise a TombolaError where one of them is nowhere, before PyTorch is imported to load them."""
+    check_source(options.model)
+    check_ticket(options.ticket)
 
 
 def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
@@ -58,6 +65,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    check_model_and_ticket(options)
     from tombola.checkpoints.checkpoint import save_zeros
     from tombola.checkpoints.export_onnx import save_onnx
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command, add_out
+from tombola.cli.command import Command, add_out, check_exists
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +20,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    check_exists(options.folder, "give the folder of the NumPy masks")
     from tombola.tickets.import_masks import import_masks, read_masks
 
     anatomy = None

@@ -9,32 +9,61 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
+
+from typing_extensions import override
 
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command, add_settings
-from tombola.foundations.errors import MemoryRanOutError, TombolaError, memory_errors, printable, system_errors
+from tombola.foundations.errors import (
+    MemoryRanOutError,
+    TombolaError,
+    did_you_mean,
+    memory_errors,
+    printable,
+    system_errors,
+    unknown,
+)
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 _MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report)
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 
 
-def command_line(chosen: str | None) -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line, and which names the flags that are spelt like one that it does not know."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        text = f"{printable(message)}; {self.prog} --help lists what there is"
+        self.exit(BAD_USAGE, f"{self.prog}: error: {text}\n")
+
+    def refuse(self, given: Sequence[str]) -> NoReturn:
+        """End with an error for arguments that nobody took."""
+        known = [flag.lstrip("-") for action in self._actions for flag in action.option_strings]
+        flags = [one.partition("=")[0].lstrip("-") for one in given if one.startswith("-")]
+        questions = [did_you_mean(flag, known, "--").strip() for flag in flags]
+        alike = "".join(f"; {question}" for question in questions if question)
+        self.error(f"unrecognized arguments: {' '.join(given)}{alike}")
+
+
+def command_line(chosen: str | None) -> _Parser:
     """The parser; only the chosen command gets its arguments, whose defaults may take PyTorch and seconds to import."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tombola",
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
         what = command.what
-        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.", allow_abbrev=False)
+        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, parser=sub)
         if name == chosen:
             command.add_arguments(sub)
             if command.groups:
@@ -52,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Newer Pythons let `--` stand before the command.
     chosen = next((part for part in given if part != "--"), None)
+    if chosen is not None and not chosen.startswith("-") and chosen not in COMMANDS:
+        command_line(None).error(unknown("command", chosen, COMMANDS))
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 gets dashes and names escaped.
         if isinstance(stream, io.TextIOWrapper):
@@ -61,8 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(command_line(chosen), given)
 
 
-def _run(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
-    options = parser.parse_args(given)
+def _run(parser: _Parser, given: Sequence[str]) -> int:
+    options, rest = parser.parse_known_args(given)
+    if rest:
+        (options.parser if options.command else parser).refuse(rest)
     options.typed = shlex.join(["tombola", *given])
     if options.command is None:
         parser.print_help()

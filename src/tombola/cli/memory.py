@@ -2,12 +2,13 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from tombola.cli.command import Command, names, numbers, seeds
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, unknown
 from tombola.foundations.plain_table import PlainTable
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.profiling.pipeline_memory import Parts, denoiser_builder, known_parts, need_of, parts_of
 
     model, dtype = options.model, DTYPES[options.dtype]
+    if model not in KNOWN_PIPELINES and not Path(model).expanduser().exists() and "/" not in model:
+        raise TombolaError(
+            f"{unknown('pipeline', model, KNOWN_PIPELINES)}, or the folder or hub id (owner/name) of one"
+        )
     # A column for each number.
     options.images = images = tuple(dict.fromkeys(options.images))
     known = KNOWN_PIPELINES.get(model)

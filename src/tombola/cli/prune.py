@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, add_out, given_settings
+from tombola.cli.command import Command, add_out, checked_settings
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def _density(text: str) -> float | dict[str, float]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    density, settings = options.density, checked_settings(options)
+    _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import single_cut
@@ -48,8 +50,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import Ticket, every_site
 
-    density, settings = options.density, given_settings(options)
-    _check(density, options.method, settings)
     weights = options.method is not None and pruning_method(options.method).kind == "weights"
     session = Session.open(settings, options.preset)
     model = session.task.load(session.config.model, seed=0, state="trained").to(session.device)
@@ -118,7 +118,7 @@ def _check(density: float | dict[str, float] | None, method: str | None, setting
 
 
 def _method(densities: Mapping[str, float]) -> str:
-    from tombola.tickets.ticket import TICKET_KINDS
+    from tombola.tickets.kinds import TICKET_KINDS
 
     for kind in TICKET_KINDS:
         if set(kind.split("+")) == set(densities):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command
+from tombola.cli.command import Command, check_exists
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +14,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    check_exists(options.folder, "give the folder of a study, or make one with `tombola study`")
     from tombola import report
 
     found: dict[str, Any] = {}

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
-from tombola.cli.command import Command, add_out, given_settings
-from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
+from tombola.cli.command import Command, add_out, checked_settings
+from tombola.cli.given_ticket import add_ticket, check_ticket, load_ticket, method_of, score_line, seed_of
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,13 +15,16 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    settings = checked_settings(options)
+    if options.ticket is not None:
+        check_ticket(options.ticket)
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import evaluate
     from tombola.study.session import Session
     from tombola.study.trail import Trail
 
     folder, ticket = (None, None) if options.ticket is None else load_ticket(options.ticket)
-    session = Session.open(given_settings(options), options.preset)
+    session = Session.open(settings, options.preset)
     part = session.load_subnetwork(ticket)
     if options.out is None:
         with session.bars("score", session.task.size("dev")) as bars:

@@ -8,7 +8,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from tombola.cli.command import Command, counts
-from tombola.cli.export import add_model_and_ticket, write_model
+from tombola.cli.export import add_model_and_ticket, check_model_and_ticket, write_model
 from tombola.cli.given_ticket import load_ticket
 from tombola.foundations.errors import TombolaError
 
@@ -25,11 +25,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.checkpoints.checkpoint import save_shrunk
-
+    check_model_and_ticket(options)
     for name in ("length", "steps"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             raise TombolaError(f"--{name} must be 1 or more, not {getattr(options, name)}")
+    from tombola.checkpoints.checkpoint import save_shrunk
+
     result = write_model(options, save_shrunk)
     if options.measure:
         result["cost"] = _measured(options)

@@ -37,20 +37,13 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola import report
-    from tombola.foundations.atomic_files import read_json
-    from tombola.foundations.resources import keep_freed_memory
-    from tombola.report.study_data import read_study
-    from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
     from tombola.study.config import StudyConfig, json_schema, preset_seeds
-    from tombola.study.study import Study
 
     if options.schema:
         schema = json_schema()
         if not options.json:
             print(json.dumps(schema, indent=2))
         return schema
-    keep_freed_memory()
     settings, chosen = given_settings(options), options.seeds
     if options.config is not None:
         config, named = StudyConfig.read(options.config, options.preset, **settings)
@@ -58,6 +51,16 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         preset = options.preset or "quick"
         config = StudyConfig.of(preset, **settings)
         named = preset_seeds(preset, config.task)
+    config.check_names()
+    # They take PyTorch, seconds to import, which no error in a setting should wait for.
+    from tombola import report
+    from tombola.foundations.atomic_files import read_json
+    from tombola.foundations.resources import keep_freed_memory
+    from tombola.report.study_data import read_study
+    from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
+    from tombola.study.study import Study
+
+    keep_freed_memory()
     study = Study(
         config,
         out=options.out,

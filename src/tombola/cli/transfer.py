@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_out, names, seeds
+from tombola.cli.command import Command, add_out, check_exists, names, seeds
 from tombola.foundations.errors import printable
 
 
@@ -21,6 +21,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    for place in options.studies:
+        check_exists(place, "give folders of studies, as `tombola study` writes them")
     from tombola import report
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.resources import keep_freed_memory

@@ -1,6 +1,7 @@
 """Exception that users are meant to read, and whatever else is raised as one line of it."""
 
 import contextlib
+import difflib
 import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -147,4 +148,16 @@ def check_choice(what: str, value: object, choices: Iterable[object], *, setting
     known = list(choices)
     if value not in known:
         place = "" if setting is None else f"{setting}: "
-        raise TombolaError(f"{place}unknown {what} {value!r}; known: {', '.join(map(str, known))}")
+        raise TombolaError(f"{place}{unknown(what, value, known)}")
+
+
+def unknown(what: str, value: object, choices: Iterable[object]) -> str:
+    """Text for a value that is none of its choices: those that are spelt alike, and all of them."""
+    known = [*map(str, choices)]
+    return f"unknown {what} {value!r}; {did_you_mean(str(value), known)}known: {', '.join(known)}"
+
+
+def did_you_mean(given: str, known: Iterable[str], sign: str = "") -> str:
+    """Question, with a space after it, that names what is spelt like a word, after a sign; empty where nothing is."""
+    like = [f"{sign}{one}" for one in difflib.get_close_matches(given, [*known], cutoff=0.6)]
+    return f"did you mean {' or '.join(like)}? " if like else ""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 
 Array = NDArray[Any]
 Kind = Literal["classes", "binary", "values", "abilities", "features"]
@@ -187,8 +187,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 
 def metric(name: str) -> Metric:
     """The metric of that name; a TombolaError where there is none."""
-    if name not in METRICS:
-        raise TombolaError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
+    check_choice("metric", name, METRICS)
     return METRICS[name]
 
 

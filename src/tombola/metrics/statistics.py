@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, t
 
+from tombola.metrics.resampling import LEVEL, RESAMPLES
 from tombola.metrics.scores import Array, Metric, metric_title
 
-RESAMPLES = 2000
-LEVEL = 0.95
 BATCH_CELLS = 2**21
 """Array cells that one batch of resamples may take: about 50 MB of working memory."""
 _ROUNDING = 1e-12

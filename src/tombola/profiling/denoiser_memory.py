@@ -24,7 +24,8 @@ from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, reason
 from tombola.profiling.tensor_memory import LiveBytes, Need, blank_copy, bytes_of, estimate
 from tombola.subnetworks.subnetwork import shrunk
-from tombola.tickets.ticket import TICKET_KINDS, Ticket
+from tombola.tickets.kinds import TICKET_KINDS
+from tombola.tickets.ticket import Ticket
 
 DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 

@@ -16,15 +16,10 @@ from tombola.foundations.random_streams import random_stream
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.records import Search
 from tombola.tickets.site_groups import SiteGroups, count
-from tombola.tickets.ticket import TICKETS, Ticket
+from tombola.tickets.ticket import Ticket
 
 _SWAPS, _CLOSE = 400, 0.005
 """Sites that change places at most until a random draw is of the right size, and what is near enough."""
-
-
-def names(method: str) -> tuple[str, ...]:
-    """Controls that say something: with one site a layer, a layer-matched draw is the good ticket itself."""
-    return tuple(name for name in TICKETS[1:] if name != "layer-matched" or method not in ("mlps", "layers"))
 
 
 def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:

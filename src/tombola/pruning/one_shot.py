@@ -16,9 +16,10 @@ from tombola.pruning.search.sites import least_important_groups, without_groups
 from tombola.pruning.search.weights import WeightPruner
 from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
+from tombola.tickets.kinds import TICKET_KINDS
 from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
-from tombola.tickets.ticket import TICKET_KINDS, Ticket
+from tombola.tickets.ticket import Ticket
 
 ON_TRAINING_ROWS = EvaluationOptions(split="train")
 """Options of the pass that measures importance, on rows that do not judge."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.sites import outputs_first
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_choice
 from tombola.pruning.activation_statistics import InputHessian, Norms, Statistic
 from tombola.pruning.sparsegpt import BLOCK, DAMPING
 from tombola.tickets.nm_sparsity import WeightPattern
@@ -94,8 +94,7 @@ class WeightCut:
         damping: float = DAMPING,
         block: int = BLOCK,
     ) -> None:
-        if criterion not in CRITERIA:
-            raise TombolaError(f"unknown criterion {criterion!r}; known: {', '.join(CRITERIA)}")
+        check_choice("criterion", criterion, CRITERIA)
         scopes = CRITERIA[criterion].scopes
         if scope is not None and scope not in scopes:
             raise TombolaError(f"{criterion} compares weights of a {' or '.join(scopes)}, not {scope!r}")

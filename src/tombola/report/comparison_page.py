@@ -14,7 +14,7 @@ from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import KIND_TITLES, and_words, kind_title
 from tombola.report.sections.agreement import agreement_section, agreements
-from tombola.tickets.ticket import TicketKind, kinds_in_words
+from tombola.tickets.kinds import TicketKind, kinds_in_words
 
 
 def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:

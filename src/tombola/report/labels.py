@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from tombola.tickets.kinds import SUPER_TICKETS, TICKET_KINDS, TICKETS
 from tombola.tickets.pruning_methods import METHODS
-from tombola.tickets.ticket import SUPER_TICKETS, TICKET_KINDS, TICKETS
 
 SCORED = ("full", "guessing", *TICKETS, *SUPER_TICKETS)
 """Tickets that a row may be about, in the order of tables."""

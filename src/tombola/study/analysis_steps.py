@@ -25,8 +25,9 @@ from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, HasAbilities
+from tombola.tickets.kinds import TICKETS
 from tombola.tickets.pruning_methods import in_words, pruning_method
-from tombola.tickets.ticket import TICKETS, Ticket
+from tombola.tickets.ticket import Ticket
 
 ATTENTION_INPUTS = 500
 """Dev examples whose attention is looked at."""

@@ -1,31 +1,32 @@
 """Configuration of a study: frozen, with a canonical form and a short hash."""
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import torch
-
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.checkpoints.sources import check_source
+from tombola.foundations.errors import TombolaError, check_choice, did_you_mean
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.parsing import read_yaml
-from tombola.foundations.precision import resolve_device, resolve_precision
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
 from tombola.foundations.slug import slug
-from tombola.metrics.statistics import RESAMPLES
-from tombola.pruning.controls import names as control_names
+from tombola.metrics.resampling import RESAMPLES
 from tombola.pruning.search.options import SearchOptions
-from tombola.tasks.base import Task
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
-from tombola.tasks.registry import named_tasks, open_task, owners, regime_of, regimes
+from tombola.tasks.registry import check_task, named_tasks, open_task, owners, regime_of, regimes
+from tombola.tickets.kinds import TICKETS, controls_of
 from tombola.tickets.pruning_methods import METHODS, pruning_method
-from tombola.tickets.ticket import TICKETS
-from tombola.training.lora import LowRank
 from tombola.training.recipe import Recipe, Rewinding
+
+if TYPE_CHECKING:
+    # They take PyTorch, seconds to import, which no list of settings and no error in one should wait for.
+    import torch
+
+    from tombola.tasks.base import Task
+    from tombola.training.lora import LowRank
 
 ANALYSES = (
     *("survivors", "attention", "random-tickets", "interactions", "representations"),
@@ -224,8 +225,8 @@ class StudyConfig(TaskOptions):
         return dataclasses.replace(self.search, threshold=self.regime_settings.threshold(self.search.threshold))
 
     def controls_of(self, method: str) -> tuple[str, ...]:
-        """Controls of a pruning method that say something, see `tombola.pruning.controls.names`."""
-        return tuple(name for name in control_names(method) if name in self.controls)
+        """Controls of a pruning method that say something, see `tombola.tickets.kinds.controls_of`."""
+        return tuple(name for name in controls_of(method) if name in self.controls)
 
     @property
     def regime(self) -> Regime:
@@ -238,10 +239,14 @@ class StudyConfig(TaskOptions):
         return self.regime_settings.retrains
 
     @property
-    def low_rank(self) -> LowRank | None:
+    def low_rank(self) -> "LowRank | None":
         """Adapters that tickets are trained through; None where all their weights are trained."""
         adapter = self.regime_settings.adapter
-        return None if adapter is None else LowRank(*adapter)
+        if adapter is None:
+            return None
+        from tombola.training.lora import LowRank
+
+        return LowRank(*adapter)
 
     @property
     def rewinding(self) -> Rewinding:
@@ -263,17 +268,24 @@ class StudyConfig(TaskOptions):
         """Short name of the task, for folders and rows."""
         return slug(Path(self.task).name, "study")
 
-    def resolved(self) -> tuple[Self, torch.device]:
+    def resolved(self) -> "tuple[Self, torch.device]":
         """The configuration with its precision, and kind of device, as they are here; and the device.
 
         Raises:
             TombolaError: the device does not exist.
         """
+        from tombola.foundations.precision import resolve_device, resolve_precision
+
         device = resolve_device(self.device)
         precision = resolve_precision(self.precision, device)
         return dataclasses.replace(self, precision=precision, device=device.type), device
 
-    def open_task(self) -> Task:
+    def check_names(self) -> None:
+        """Raise a TombolaError where the task, or the model, is nowhere; nothing is loaded, nor asked of the hub."""
+        check_task(self.task)
+        check_source(self.model)
+
+    def open_task(self) -> "Task":
         """The study's task: its data, with what its model needs to read it.
 
         Raises:
@@ -398,6 +410,4 @@ def _parts(cls: type[StudyConfig], regime: Regime) -> dict[str, type]:
 def _unknown(name: str, task: str, known: list[str]) -> str:
     if others := list(owners(name)):
         return f"{name} is for {others[0].subject}, not for {task!r}"
-    like = difflib.get_close_matches(name, known, cutoff=0.5)
-    meant = f"did you mean {' or '.join(like)}? " if like else ""
-    return f"unknown setting {name!r}; {meant}tombola study --help lists them all"
+    return f"unknown setting {name!r}; {did_you_mean(name, known)}tombola study --help lists them all"

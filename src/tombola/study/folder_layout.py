@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
+from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
 """Tickets whose retrained models are written, for each `save`."""

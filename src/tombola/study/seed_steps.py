@@ -17,8 +17,9 @@ from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import IMPORTANCE_COST, TRAINING_COST, StudyStep, search_cost
 from tombola.subnetworks.subnetwork import shrunk
+from tombola.tickets.kinds import SUPER_TICKETS
 from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
-from tombola.tickets.ticket import SUPER_TICKETS, Ticket
+from tombola.tickets.ticket import Ticket
 
 SHRINKING_COST, TIMING_COST, COMPARING_COST = 1000.0, 5000.0, 2000.0
 """Cost of writing a smaller model, of timing it, and of comparing the tickets of a study's seeds, in forward passes of

@@ -18,8 +18,8 @@ from tombola.study.results import TicketVerdict, beside_controls, read_row
 from tombola.study.seed_context import Setting
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.tasks.base import Predictions, Task
+from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
 from tombola.tickets.pruning_methods import in_words, pruning_method
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
 _SUPER = {
     "super-survivors": "the ticket of the super-survivors",

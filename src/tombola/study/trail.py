@@ -30,9 +30,10 @@ from tombola.study.session import Session
 from tombola.study.study_folder import Stage, StudyFolder
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.registry import named_tasks
+from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
 from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import fitted
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS, Ticket
+from tombola.tickets.ticket import Ticket
 from tombola.training.recipe import Recipe
 
 _SCORE = (SCORE, EVALUATION, IMAGE_GRID)

@@ -9,7 +9,8 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.subnetworks.structured_removal import remove, restore
-from tombola.tickets.ticket import BLOCK, Ticket, TicketKind, every_site
+from tombola.tickets.kinds import BLOCK, TicketKind
+from tombola.tickets.ticket import Ticket, every_site
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.foundations.errors import TombolaError, system_errors
+from tombola.foundations.errors import TombolaError, system_errors, unknown
 from tombola.foundations.settings import setting_fields
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 
@@ -119,9 +119,15 @@ def owners(setting: str) -> Iterator[Regime]:
     return (regime for regime in regimes() if setting in {one.name for one in setting_fields(regime.settings)})
 
 
+def check_task(name: str) -> None:
+    """Raise a TombolaError where a task is unknown, and no file or folder either."""
+    with system_errors():
+        if name not in (known := named_tasks()) and not Path(name).expanduser().exists():
+            raise TombolaError(f"{unknown('task', name, known)}, or a file or folder of your own")
+
+
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":
     """Load the data that the settings name, see `Regime.open`; a TombolaError where their task is unknown."""
+    check_task(options.task)
     with system_errors():
-        if options.task not in (known := named_tasks()) and not Path(options.task).expanduser().exists():
-            raise TombolaError(f"unknown task {options.task!r}: it is no file or folder, nor one of {', '.join(known)}")
         return regime_of(options.task).open(options, own, name)

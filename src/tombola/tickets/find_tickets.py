@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
-from tombola.tickets.ticket import MASKS, TICKET_KINDS, Ticket, TicketKind
+from tombola.tickets.kinds import TICKET_KINDS, TicketKind
+from tombola.tickets.ticket import MASKS, Ticket
 
 NO_TASK = "unknown task"
 """Name for the task of tickets whose provenance names none."""

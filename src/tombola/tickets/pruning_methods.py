@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from tombola.foundations.errors import TombolaError
-from tombola.tickets.ticket import TICKET_KINDS, TicketKind, kinds_in_words
+from tombola.foundations.errors import TombolaError, unknown
+from tombola.tickets.kinds import TICKET_KINDS, TicketKind, kinds_in_words
 
 Grouping = Literal["kv-groups", "layers"]
 """Sites that go together: the heads that share keys and values, or all of a layer."""
@@ -97,7 +97,7 @@ def pruning_method(name: str) -> PruningMethod:
     """
     found = METHODS.get(name.replace(":", "of"))
     if found is None:
-        raise TombolaError(f"unknown pruning method {name!r}; known: {', '.join(METHODS)}")
+        raise TombolaError(unknown("pruning method", name, METHODS))
     return found
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import SiteRow
+from tombola.tickets.kinds import TicketKind
 from tombola.tickets.pruning_methods import Grouping, PruningMethod, pruning_method
-from tombola.tickets.ticket import TicketKind
 
 SiteGroups = Mapping[str, Tensor]
 """Kind of site → int64 in the shape of its mask: the number of the group that each site belongs to, from 0."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,31 +17,10 @@ from torch import Tensor
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.frozen_dict import FrozenDict
 from tombola.foundations.parsing import json_value
-
-TicketKind = Literal[
-    "heads+mlps",
-    "heads+neurons",
-    "heads+channels",
-    "heads+neurons+channels",
-    "heads+mlps+channels",
-    "heads",
-    "mlps",
-    "neurons",
-    "channels",
-    "weights",
-]
-"""Kind of ticket by what it removes: sites of one kind or several (s-pruning) or single weights (m-pruning)."""
-
-TICKET_KINDS: tuple[TicketKind, ...] = get_args(TicketKind)
-
-
-def kinds_in_words(kinds: str) -> str:
-    """Kinds of sites for people: `heads and MLPs`."""
-    *first, last = kinds.replace("mlps", "MLPs").split("+")
-    return f"{', '.join(first)} and {last}" if first else last
+from tombola.tickets.kinds import BLOCK, TICKET_KINDS, TicketKind, kinds_in_words
 
 
 def every_site(anatomy: Anatomy) -> TicketKind:
@@ -50,15 +29,6 @@ def every_site(anatomy: Anatomy) -> TicketKind:
         return "heads+channels" if anatomy.attentions else "channels"
     return "heads+mlps" if anatomy.feed_forwards else "heads"
 
-
-BLOCK = 32
-"""Neurons of a block, unless the user says otherwise."""
-
-TICKETS = ("good", "random", "layer-matched", "bad")
-"""The tickets of each method in a study, in the order of rows, tables and charts."""
-
-SUPER_TICKETS = ("super-survivors", "super-random", "super-bad")
-"""The tickets of what survives in every seed of a study, with random and bad ones of their size."""
 
 FORMAT = 1
 HEAD, MASKS = FILES = ("ticket.json", "masks.safetensors")
@@ -97,8 +67,7 @@ class Ticket:
     attention_bias: bool = True
 
     def __post_init__(self) -> None:
-        if self.kind not in TICKET_KINDS:
-            raise TombolaError(f"unknown kind of ticket {self.kind!r}; known: {', '.join(TICKET_KINDS)}")
+        check_choice("kind of ticket", self.kind, TICKET_KINDS)
         if not self.masks or any(mask.dtype != torch.bool for mask in self.masks.values()):
             raise TombolaError("a ticket's masks must be boolean tensors: True survives, False is pruned")
         masks = {name: mask & self.exists(name) if name in self.sizes else mask for name, mask in self.masks.items()}

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, cast, get_args
-
-from safetensors.torch import load_file, save
-from torch import nn
+from typing import TYPE_CHECKING, Annotated, Literal, Self, cast, get_args
 
 from tombola.foundations.atomic_files import write_bytes
 from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.settings import Count, NotNegative, Positive, ShareOrNone, described, settings
-from tombola.tasks.base import State, Task
+
+if TYPE_CHECKING:
+    # They take PyTorch, seconds to import, which no list of settings should wait for.
+    from torch import nn
+
+    from tombola.tasks.base import State, Task
 
 _setting = described("training")
 
@@ -70,11 +72,11 @@ class Rewinding:
         return f"step-{self.step}" if self.to == "step" else self.to
 
     @property
-    def initial_state(self) -> State:
+    def initial_state(self) -> "State":
         """Initial state of the full model's training: at random for `init`, else from the pre-trained weights."""
         return "init" if self.to == "init" else "pretrained"
 
-    def load(self, task: Task, source: str, *, seed: int, full: Path) -> nn.Module:
+    def load(self, task: "Task", source: str, *, seed: int, full: Path) -> "nn.Module":
         """The rewound whole model; `source` is pre-trained, `full` the fine-tuned model's folder, with its `step_file`.
 
         With the full model's seed, the new output layer starts where that of the full model did.
@@ -86,6 +88,8 @@ class Rewinding:
             return task.load(str(full), seed=seed, state="trained")
         model = task.load(source, seed=seed, state=self.initial_state)
         if self.to == "step":
+            from safetensors.torch import load_file
+
             path = self.step_file(full)
             with reading(path, f"delete {full} and start again"):
                 model.load_state_dict(load_file(path))
@@ -95,8 +99,10 @@ class Rewinding:
         """File in which the full model's training leaves its weights of the step."""
         return full / f"{self}.safetensors"
 
-    def save_step(self, model: nn.Module, full: Path) -> None:
+    def save_step(self, model: "nn.Module", full: Path) -> None:
         """Write the weights that training has now, for `load`."""
+        from safetensors.torch import save
+
         # Cloned, because tied parameters share memory and the format has no name for that.
         state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
         write_bytes(self.step_file(full), save(state))

@@ -19,7 +19,8 @@ from tombola.analysis.agreement.survival import site_survival
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.find_tickets import NO_TASK, find_tickets
 from tombola.tickets.import_masks import import_masks
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -24,7 +24,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.pruning.search.records import Search
 from tombola.study.study import Study
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 

@@ -26,7 +26,8 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.records import Search
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
-from tombola.tickets.ticket import TICKET_KINDS, Ticket, TicketKind
+from tombola.tickets.kinds import TICKET_KINDS, TicketKind
+from tombola.tickets.ticket import Ticket
 
 MODELS = {(layers, heads): classifier(layers=layers, heads=heads, hidden=40) for layers, heads in ((2, 2), (3, 10))}
 ANATOMIES = {shape: dissect(model) for shape, model in MODELS.items()}

@@ -38,7 +38,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.foundations.slug import slugs
 from tombola.tickets.find_tickets import FoundTicket, find_tickets
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 CONTROLS = ("random", "layer-matched")
 """Random tickets that every statistic stands beside."""

@@ -14,7 +14,8 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.random_streams import random_stream
 from tombola.pruning import controls
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 Rows = tuple[tuple[float, ...], ...]
 """A number for each site, in rows as in a mask; an MLP is a row of one site."""

@@ -21,7 +21,8 @@ from tombola.analysis.array_record import Floats
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.statistics import LEVEL, RESAMPLES, unseen
+from tombola.metrics.resampling import LEVEL, RESAMPLES
+from tombola.metrics.statistics import unseen
 
 _DEFINED = 0.9
 """Share of a bootstrap's draws that must be defined for it to give an interval."""

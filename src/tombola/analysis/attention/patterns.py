@@ -12,7 +12,7 @@ from typing_extensions import override
 from tombola.analysis.array_record import ArrayRecord, BoolTensor, FloatTensor, lists
 from tombola.analysis.attention.example_maps import ExampleMap
 from tombola.analysis.attention.pattern_classes import CLASSES
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import check_choice
 
 LETTERS = "vdmbh"
 """Letter of each of `CLASSES`; the m is for the mixed one."""
@@ -52,8 +52,7 @@ class AttentionPatterns(ArrayRecord):
         Raises:
             TombolaError: the weighting is unknown.
         """
-        if weighting not in self.classes:
-            raise TombolaError(f"unknown weighting {weighting!r}; known: {', '.join(self.classes)}")
+        check_choice("weighting", weighting, self.classes)
         rows = ([[LETTERS.index(letter) for letter in head] for head in heads] for heads in self.classes[weighting])
         return tuple(torch.tensor(row).T.reshape(len(self.inputs), -1, len(row)) for row in rows)
 

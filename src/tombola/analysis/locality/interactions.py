@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from tombola.analysis.array_record import ArrayRecord, Floats
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.statistics import LEVEL
+from tombola.metrics.resampling import LEVEL
 
 Site = tuple[str, int, int]
 """A kind of site, the row of its mask, and its place there; an MLP is the only one of its row."""

@@ -14,13 +14,14 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.metrics.statistics import LEVEL
+from tombola.metrics.resampling import LEVEL
 from tombola.pruning import controls
 from tombola.pruning.evaluation import STANDARD, EvaluationOptions, score
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.tasks.base import Task
+from tombola.tickets.kinds import TicketKind
 from tombola.tickets.site_groups import site_groups_of
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.ticket import Ticket
 
 DRAWS, RETRAINED, SIZES = 20, 4, 3
 """Random tickets of each size, how many of those of the good ticket's size are retrained, and sizes."""

@@ -16,6 +16,7 @@ from tombola.analysis.locality.hidden_states import hidden_states
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.metrics import statistics
+from tombola.metrics.resampling import LEVEL, RESAMPLES
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
 
@@ -81,7 +82,7 @@ def representations(
     options: SampleOptions = SOME,
     *,
     training: int | None = TRAINING,
-    resamples: int = statistics.RESAMPLES,
+    resamples: int = RESAMPLES,
 ) -> Representations:
     """Compare the hidden states of several models with the full model's, and probe all of them for the label.
 
@@ -141,7 +142,7 @@ def alignment(x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[float, 
     kept = [np.flatnonzero(blocks != block) for block in np.unique(blocks)]
     left = np.array([_cka(k[np.ix_(part, part)], m[np.ix_(part, part)]) for part in kept])
     error = np.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
-    reach = float(t.ppf((1 + statistics.LEVEL) / 2, len(left) - 1) * error)
+    reach = float(t.ppf((1 + LEVEL) / 2, len(left) - 1) * error)
     return value, value - reach, value + reach
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Flag, ProperShare, Share, Whole, described, settings
-from tombola.tickets.ticket import BLOCK
+from tombola.tickets.kinds import BLOCK
 
 SAMPLES, SEQUENCE_LENGTH = 128, 2048
 """Calibration text of Wanda and SparseGPT (Sun et al. 2024; Frantar, Alistarh 2023): examples, and tokens of each."""

@@ -15,7 +15,8 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.importance import Importance
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions
-from tombola.tickets.ticket import Ticket, TicketKind
+from tombola.tickets.kinds import TicketKind
+from tombola.tickets.ticket import Ticket
 
 PREDICTIONS = "predictions.safetensors"
 """The file of what every iteration of a search predicts."""

@@ -24,7 +24,7 @@ from tombola.report.charts.parts import (
 from tombola.report.labels import model_title
 from tombola.report.published import PublishedRow
 from tombola.report.summary import Summary
-from tombola.tickets.ticket import TICKETS
+from tombola.tickets.kinds import TICKETS
 
 _TRANSFERRED = ("transferred", "random of its size", "own")
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from tombola.tickets.ticket import TICKETS
+from tombola.tickets.kinds import TICKETS
 
 ROW = 26
 """Height of a layer in pixels."""

@@ -8,7 +8,7 @@ import altair as alt
 from tombola.report import number_format
 from tombola.report.charts.parts import Datum, data, overlay, ticket_color, tips, top_legend
 from tombola.report.labels import model_title
-from tombola.tickets.ticket import TICKETS
+from tombola.tickets.kinds import TICKETS
 
 
 @dataclass(frozen=True)

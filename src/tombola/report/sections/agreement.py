@@ -13,7 +13,7 @@ from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.labels import TICKET_TITLES, and_words, capitalised, kind_title
 from tombola.report.study_data import StudyData
 from tombola.report.table import Block, Body, Column, Noted, Table, numbers
-from tombola.tickets.ticket import kinds_in_words
+from tombola.tickets.kinds import kinds_in_words
 
 _STATISTICS = {
     "super_survivors": "super-survivors",

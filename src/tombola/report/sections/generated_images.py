@@ -8,7 +8,7 @@ from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.labels import METHOD_TITLES, STAGES, model_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
-from tombola.tickets.ticket import TICKETS
+from tombola.tickets.kinds import TICKETS
 
 
 def generated_images(study: StudyData, _: FigureRegistry) -> Html | None:

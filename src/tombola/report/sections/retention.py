@@ -11,8 +11,8 @@ from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
 from tombola.report.study_data import StudyData
 from tombola.report.table import Column, Table, numbers, texts
 from tombola.study.results import Row
+from tombola.tickets.kinds import TICKETS
 from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import TICKETS
 
 Profiles = Sequence[RetentionProfile]
 Recovery = tuple[AbilityRetention, AbilityRetention]

@@ -12,8 +12,8 @@ from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.labels import KIND_TITLES, MATRIX_TITLES, SITE_NAMES, and_words, capitalised, row_title
 from tombola.report.study_data import StudyData
+from tombola.tickets.kinds import kinds_in_words
 from tombola.tickets.pruning_methods import in_words
-from tombola.tickets.ticket import kinds_in_words
 
 _MANY = 4
 """Rows that keep equally many are counted from here on, and named below."""

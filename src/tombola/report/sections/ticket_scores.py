@@ -11,8 +11,8 @@ from tombola.report.labels import METHOD_TITLES, SITE_NAMES, STAGES, and_words
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
 from tombola.study.results import beside_controls
+from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
 from tombola.tickets.pruning_methods import METHODS, in_words
-from tombola.tickets.ticket import SUPER_TICKETS, TICKETS
 
 _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.errors import TombolaError, check_choice, one_line
 from tombola.tasks.data.corpus import Corpus, Table, assemble, row_in, tabulate
 from tombola.tasks.data.files import hub_splits, read_table
 
@@ -111,8 +111,7 @@ def load(name: str, data: Path | None = None) -> Corpus:
     Raises:
         TombolaError: no such task; the files are missing or malformed; the hub cannot be reached.
     """
-    if name not in GLUE:
-        raise TombolaError(f"unknown GLUE task {name!r}; known: {', '.join(GLUE)}")
+    check_choice("GLUE task", name, GLUE)
     task = GLUE[name]
     classes, regression = task.classes or None, not task.classes
     if data is None:

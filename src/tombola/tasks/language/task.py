@@ -238,8 +238,7 @@ class LanguageTask(Task):
         if self.retain is not None:
             names = [self.retain]
         for name in names:
-            if name not in numbers:
-                raise TombolaError(f"unknown ability {name!r}; there are: {', '.join(numbers)}")
+            check_choice("ability", name, numbers)
         if not names:
             raise TombolaError("no ability is left to score; the full model is at chance in all of them")
         self.counted = tuple(names)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, unknown
 from tombola.tasks.language.abilities import grammar, knowledge, lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability
 from tombola.tasks.language.abilities.example_files import cloze, reasoning
@@ -94,7 +94,7 @@ def _parse(name: str) -> tuple[str, Path | None]:
     source, given, path = name.partition("=")
     folder = Path(path).expanduser() if given else None
     if source not in SOURCES:
-        known = f"unknown ability {source!r}; known: {', '.join(SOURCES)}"
+        known = unknown("ability", source, SOURCES)
         if find_spec("lm_eval") is None:
             raise TombolaError(f"{known}; for a task of lm-evaluation-harness, pip install 'tombola[language]'")
         if not lm_eval_task.knows(source.partition(":")[0], folder):

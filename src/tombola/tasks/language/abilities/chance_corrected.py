@@ -15,8 +15,8 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from tombola.metrics import statistics
+from tombola.metrics.resampling import LEVEL, RESAMPLES
 from tombola.metrics.scores import Array, Metric, constant
-from tombola.metrics.statistics import LEVEL, RESAMPLES
 from tombola.tasks.capabilities import Measured, Retained
 from tombola.tasks.language.abilities.ability import BITS, Ability
 

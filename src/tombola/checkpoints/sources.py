@@ -1,0 +1,33 @@
+"""Names of models: an asset, a local folder or a hub id; and what to say of a name that is none of them."""
+
+from pathlib import Path
+
+from tombola.foundations.errors import TombolaError, did_you_mean
+
+MODELS = ("minilm", "smollm2")
+"""The assets that are models."""
+
+
+def check_source(source: str) -> None:
+    """Raise a TombolaError for a name that can only be that of a local folder, or of an asset, and there is none.
+
+    A hub id is `name` or `owner/name`: whatever begins as paths do, or has more parts, is a path. A name without an
+    owner that is spelt nearly like an asset is meant for one.
+    """
+    if source in MODELS or Path(source).expanduser().exists():
+        return
+    if source.startswith(("/", "./", "../", "~")) or source.count("/") > 1 or source.endswith("/"):
+        raise TombolaError(f"there is no folder {source}; {instead(source)}")
+    if "/" not in source and did_you_mean(source, MODELS):
+        raise TombolaError(f"there is no folder {source}, and no asset of this name; {instead(source)}")
+
+
+def instead(source: str) -> str:
+    """Advice for a name that cannot be loaded: folders and assets that are spelt alike, and what names there are."""
+    near = Path(source).expanduser().parent
+    beside = [str(near / one.name) for one in near.iterdir() if one.is_dir()] if near.is_dir() else []
+    alike = did_you_mean(source, [*MODELS, *beside])
+    return (
+        f"{alike}give a local folder, a hub id that can be reached, or one of the assets that need no hub: "
+        f"{', '.join(MODELS)}"
+    )
