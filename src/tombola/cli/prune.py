@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, add_out, checked_settings
+from tombola.cli.command import Command, add_out, checked_config, given_settings
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _density(text: str) -> float | dict[str, float]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    density, settings = options.density, checked_settings(options)
+    density, settings, config = options.density, given_settings(options), checked_config(options)
     _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
@@ -51,7 +51,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.tickets.ticket import Ticket, every_site
 
     weights = options.method is not None and pruning_method(options.method).kind == "weights"
-    session = Session.open(settings, options.preset)
+    session = Session.open(config)
     model = session.task.load(session.config.model, seed=0, state="trained").to(session.device)
     anatomy = dissect(model)
     session.check_memory(model, "sampling" if weights else "importance")

@@ -94,8 +94,8 @@ def search_ticket(
     if not len(good):
         _warn(
             evaluation.progress,
-            f"nothing is left to prune: on {task.name} a network without it holds the threshold ({run.bound:.3f}) as "
-            "well, so that this is no ticket; take the threshold over chance (--over-chance)",
+            f"nothing of the ticket is left: on {task.name} a network without any holds the threshold "
+            f"({run.bound:.3f}) as well; take the threshold over chance (--over-chance)",
         )
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
