@@ -74,7 +74,7 @@ def test_the_first_tokens_are_those_of_the_whole_text(kind: str, text: str) -> N
         cut = beginning(whole, tokenizer, tokens)
         assert tokenizer(cut)["input_ids"][:tokens] == tokenizer(whole)["input_ids"][:tokens]
     for pair in ([whole, "a b"], ["a b", whole]):
-        (found,) = encoded(*([one] for one in pair), tokenizer, 512)
+        (found,) = encoded([pair[0]], [pair[1]], tokenizer, 512)
         assert found["input_ids"] == tokenizer(*pair, truncation=True, max_length=512)["input_ids"]
 
 
