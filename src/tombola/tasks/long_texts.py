@@ -1,5 +1,6 @@
 """Long texts cut before they are tokenised, where only their first tokens count: those stay exactly the same."""
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -21,7 +22,7 @@ def beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str
     A hundred megabytes took 23.7 GB as tokens, to keep 128. A slow tokenizer may do anything, and reads the whole.
     """
     size = max(_SHORT, 16 * tokens)
-    if len(text) <= size or not getattr(tokenizer, "is_fast", False) or any(map(_ACROSS.search, tokenizer.get_vocab())):
+    if len(text) <= size or not getattr(tokenizer, "is_fast", False) or _crosses(tokenizer):
         return text
     while size < len(text):
         ends = [found.end() for found in _BORDER.finditer(text, size - size // 4, size)]
@@ -31,6 +32,12 @@ def beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str
                 return head
         size *= 4
     return text
+
+
+@functools.lru_cache(maxsize=1)
+def _crosses(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True if a token lies across a border; the vocabulary is as long as a text, and the same for all of them."""
+    return any(map(_ACROSS.search, tokenizer.get_vocab()))
 
 
 def encoded(
