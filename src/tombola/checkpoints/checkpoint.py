@@ -35,7 +35,7 @@ from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
-from tombola.tickets.ticket import FILES, Ticket, every_site
+from tombola.tickets.ticket import BESIDE, FILES, Ticket, every_site
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, ModelMixin
@@ -134,7 +134,8 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft, quiet():
         library.save(expanded(small), draft)
-        ticket.write(draft)
+        (draft / BESIDE).mkdir()
+        ticket.write(draft / BESIDE)
         save_companions(tokenizer, draft)
         apart = verify_equivalent(model, small, library.read(model, draft), "the model with zeros")
         ModelCardWriter("zeros", model, small, apart).write(draft)
