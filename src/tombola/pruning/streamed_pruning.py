@@ -250,7 +250,8 @@ def prune_checkpoint(
         stack.callback(written.close)
         shapes = {matrix.name: matrix.shape for matrix in anatomy.matrices}
         (ticket := draft / BESIDE).mkdir()
-        masks = TensorFiles.create(ticket / MASKS, {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices})
+        packed = {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices}
+        masks = TensorFiles.create(ticket / MASKS, packed)
         stack.callback(masks.close)
         work = StreamedModel(model, anatomy, names, shards, written, masks, cut, dtype)
         if cut.calibrated:
@@ -285,6 +286,6 @@ def _write_card(folder: Path, kind: str, cut: WeightCut, found: PrunedCheckpoint
         f"Written by Tombola: {found.survivors:,} of {found.weights:,} prunable weights survive; the others "
         f"({found.sparsity:.1%}) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are the original's.",
         f'```python\nfrom transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder\n```',
-        "`tombola.Ticket.load("ticket")` reads which weights survive. No scores were measured.",
+        '`tombola.Ticket.load("ticket")` reads which weights survive. No scores were measured.',
     ]
     write_text(folder / "README.md", f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n")

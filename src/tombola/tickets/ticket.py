@@ -34,7 +34,7 @@ FORMAT = 1
 HEAD, MASKS = FILES = ("ticket.json", "masks.safetensors")
 """The files of a ticket: all but its masks, and these."""
 BESIDE = "ticket"
-"""The folder of a ticket in that of a model for other tools, which take every safetensors file beside it for weights."""
+"""Folder of a ticket in that of a model for other tools, which take every safetensors file there for weights."""
 
 
 @dataclass(frozen=True, eq=False)
