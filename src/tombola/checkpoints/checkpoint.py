@@ -28,7 +28,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet, refuse_pickles
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import LIBRARIES, Library, library_of, save_companions
+from tombola.checkpoints.model_libraries import LIBRARIES, Companions, Library, library_of, save_companions
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
@@ -86,7 +86,7 @@ class _Origin:
 
 
 @memory_errors()
-def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
     """Make a model smaller, prove on what was written that it equals the masked one, and publish it as a new folder.
 
     Heads and MLPs are removed from the network. Weights that were pruned are left out of the file and are zeros again
@@ -96,7 +96,8 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         model: the whole model, of transformers or a denoiser of diffusers; it is not changed.
         ticket: what survives.
         folder: new; `load` reads it.
-        tokenizer: source of a tokenizer to put beside the model, where it has one; of a denoiser, of its schedule.
+        tokenizer: to put beside the model, or the source that has one: folder, hub id, asset; of a denoiser, the
+            source of its schedule, or the scheduler.
 
     Returns:
         The largest difference of an output between the model that was read back and the masked one, relative to the
@@ -125,7 +126,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
 
 
 @memory_errors()
-def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
     """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
 
     Arguments, what it returns, and errors are those of `save_shrunk`.
@@ -142,7 +143,7 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
     return apart
 
 
-def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: str | None = None) -> None:
+def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: Companions | None = None) -> None:
     """Save a model so that it can be opened again: a shrunk one by `load`, any other by its own library.
 
     A model that `load` opened may have been trained since; it is written in the small layout, into a new folder or over

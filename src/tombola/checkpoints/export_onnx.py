@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.checkpoints.model_card import ONNX, ModelCardWriter
-from tombola.checkpoints.model_libraries import save_companions
+from tombola.checkpoints.model_libraries import Companions, save_companions
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.subnetworks.equivalence import computed, difference, meaningful
@@ -33,7 +33,7 @@ _TRIED = (_EXPORTED, (1, 3), (3, 17))
 
 
 @memory_errors()
-def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
     """Write a ticket as an ONNX graph in fp32, and prove with ONNX Runtime that it computes what the masked model does.
 
     Inputs are those of the model by name (`input_ids`, `attention_mask`, `token_type_ids` where the model tells
