@@ -61,6 +61,13 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
             language_statements.what_smollm2_still_understands,
             ("SmolLM2-135M, its 4-bit weights made fp32, bf16", "3,000 tokens of text", "95 % intervals"),
         ),
+        "One cut, on the field's own tests": Section(
+            language_statements.one_cut,
+            (
+                *("SmolLM2-135M", "128 x 128 tokens", "95 % intervals", "bf16"),
+                "Guessing gets 0.5 of BLiMP and PIQA, 0.25 of ARC-easy",
+            ),
+        ),
         "What tickets of a denoiser draw": Section(
             denoiser_statements.what_tickets_of_a_denoiser_draw, ("--seeds 0,1,2", "a thousand steps")
         ),

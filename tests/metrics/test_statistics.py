@@ -108,7 +108,7 @@ def test_the_difference_of_several_seeds_covers_what_other_seeds_would_show() ->
             ACCURACY, ticket, full, references, seed=trial, resamples=200, fixed_seeds=True
         )
         fixed += low <= 0.05 <= high
-    assert fixed < 150 < 190 <= covered
+    assert fixed < 160 < 185 <= covered
 
 
 def test_the_ends_of_several_seeds_are_put_together_in_squares() -> None:
@@ -119,6 +119,9 @@ def test_the_ends_of_several_seeds_are_put_together_in_squares() -> None:
     assert found == pytest.approx(0.03)
     assert low == pytest.approx(found - np.hypot(found - near_low, found - ends[0]))
     assert high == pytest.approx(found + np.hypot(near_high - found, ends[1] - found))
+    # One side may be a single model.
+    apart = paired_difference(ACCURACY, right(0.80), np.stack([right(0.79), right(0.75)]), HALVES, seed=0)
+    assert apart[2] - apart[0] > stats.t.ppf(0.975, 1) * stats.sem([0.01, 0.05])
     # Seeds that agree add nothing.
     same, other = (np.stack([one[0], one[0]]) for one in (a, b))
     assert paired_difference(ACCURACY, same, other, HALVES, seed=0) == pytest.approx(

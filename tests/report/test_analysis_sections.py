@@ -20,7 +20,7 @@ from tombola.analysis.attention.attention_summary import (
     survivors_against_pruned,
 )
 from tombola.analysis.attention.patterns import AttentionPatterns
-from tombola.analysis.locality.interactions import NOTHING, Interactions
+from tombola.analysis.locality.interactions import Interactions
 from tombola.analysis.locality.random_tickets import RandomTickets, above, winning
 from tombola.analysis.locality.representations import Representations
 from tombola.architectures.anatomy import Places
@@ -29,7 +29,6 @@ from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.sections.attention import StudyPatterns, attention_section
-from tombola.report.sections.interactions import mean_errors
 from tombola.study.config import ANALYSES
 from tombola.study.folder_layout import CrossSeedFolder
 from tombola.study.study import Study
@@ -203,23 +202,3 @@ def test_all_is_asked_for_by_one_word() -> None:
     )
     assert small_study.config(analyses=("all",), sparsities=(0.5,)).analyses == ANALYSES[:-1]
     assert small_study.config(analyses=("all",)).hash() == small_study.config().hash()
-
-
-def test_errors_of_several_seeds_do_not_shrink_with_what_they_share() -> None:
-    one = Interactions(
-        architecture="some",
-        sites=(("heads", 0, 0), ("heads", 0, 1)),
-        examples=10,
-        loss=1.0,
-        gradients=np.zeros((2, 2)),
-        hessians=np.full((2, 2, 2), 3.0),
-        errors=np.full((2, 2), 0.6),
-        alone=np.zeros(2),
-        pairs=NOTHING,
-        subsets=NOTHING,
-    )
-    assert mean_errors([one]) == pytest.approx(np.full((2, 2), 0.6))
-    assert mean_errors([one, one]) == pytest.approx(np.full((2, 2), 0.6))
-    # Seeds of 3 and 5 have a standard error of 1 of their own.
-    other = dataclasses.replace(one, hessians=one.hessians + 2)
-    assert mean_errors([one, other]) == pytest.approx(np.full((2, 2), np.hypot(0.6, 1)))

@@ -4,10 +4,13 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import SettingField
+
+if TYPE_CHECKING:
+    from tombola.study.config import StudyConfig
 
 T = TypeVar("T")
 
@@ -40,10 +43,7 @@ def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
-    """Add `--preset` and a flag for each setting of the groups, and of the regimes; imports PyTorch for the defaults.
-
-    The preset is the one whose values help texts show.
-    """
+    """Add `--preset` and a flag for each setting of the groups, and of the regimes; helps show those of a preset."""
     from tombola.study.config import PRESETS, preset_settings, setting_groups, shared_groups
     from tombola.tasks.registry import named_tasks
 
@@ -103,17 +103,18 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name in known and value is not None}
 
 
-def checked_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given, after all that can be told of them without PyTorch: in a moment, that is.
+def checked_config(options: argparse.Namespace) -> "StudyConfig":
+    """The configuration of a single step, after all that can be told of it without PyTorch: in a moment, that is.
 
     Raises:
         TombolaError: a setting is unknown or wrong, or there is no such task or model.
     """
     from tombola.study.config import StudyConfig
 
-    settings = given_settings(options)
-    StudyConfig.of(options.preset or "full", **settings, controls=(), analyses=()).check_names()
-    return settings
+    # One step takes all rows, unless told otherwise.
+    config = StudyConfig.of(options.preset or "full", **given_settings(options), controls=(), analyses=())
+    config.check_names()
+    return config
 
 
 def check_exists(place: Path, instead: str) -> None:

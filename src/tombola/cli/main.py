@@ -51,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def command_line(chosen: str | None) -> _Parser:
-    """The parser; only the chosen command gets its arguments, whose defaults may take PyTorch and seconds to import."""
+    """The parser; only the chosen command gets its arguments, whose defaults take time to import."""
     parser = _Parser(
         prog="tombola",
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Tokenizers warn of forks that never happen here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch
-    # is imported, which the parser does for a command's defaults.
+    # is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Newer Pythons let `--` stand before the command.
     chosen = next((part for part in given if part != "--"), None)

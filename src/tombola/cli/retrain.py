@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import Any
 
-from tombola.cli.command import Command, add_out, checked_settings
+from tombola.cli.command import Command, add_out, checked_config
 from tombola.cli.given_ticket import add_ticket, check_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
@@ -16,7 +16,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    settings = checked_settings(options)
+    config = checked_config(options)
     check_ticket(options.ticket)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
@@ -28,7 +28,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
     keep_freed_memory()
     folder, ticket = load_ticket(options.ticket)
-    seed, session = seed_of(options, ticket), Session.open(settings, options.preset)
+    seed, session = seed_of(options, ticket), Session.open(config)
     if not session.config.retrains:
         raise TombolaError(f"retrain trains the ticket again: {session.config.regime_settings.to_retrain}")
     rewinding = session.config.rewinding

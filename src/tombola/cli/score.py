@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tombola.cli.command import Command, add_out, checked_settings
+from tombola.cli.command import Command, add_out, checked_config
 from tombola.cli.given_ticket import add_ticket, check_ticket, load_ticket, method_of, score_line, seed_of
 
 
@@ -15,7 +15,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    settings = checked_settings(options)
+    config = checked_config(options)
     if options.ticket is not None:
         check_ticket(options.ticket)
     from tombola.foundations.atomic_files import publish
@@ -24,7 +24,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.trail import Trail
 
     folder, ticket = (None, None) if options.ticket is None else load_ticket(options.ticket)
-    session = Session.open(settings, options.preset)
+    session = Session.open(config)
     part = session.load_subnetwork(ticket)
     if options.out is None:
         with session.bars("score", session.task.size("dev")) as bars:

@@ -84,9 +84,9 @@ def paired_difference(
     if metric.scale is not None:
         widest = metric.scale[1] - metric.scale[0]
         low, high = unseen(ends, len(r), level, (-widest, widest))
-    found, seeds, reach = float(difference(np.arange(len(r)))), len(p), 0.0
-    if seeds > 1 and not fixed_seeds:
-        by_seed = np.asarray(metric.compute(p, r)) - np.asarray(metric.compute(q, r))
+    found, reach = float(difference(np.arange(len(r)))), 0.0
+    by_seed = np.asarray(metric.compute(p, r)) - np.asarray(metric.compute(q, r))
+    if (seeds := len(by_seed)) > 1 and not fixed_seeds:
         reach = float(t.ppf((1 + level) / 2, seeds - 1) * by_seed.std(ddof=1)) / math.sqrt(seeds)
     return found, found - math.hypot(found - low, reach), found + math.hypot(high - found, reach)
 

@@ -18,8 +18,10 @@ from tombola.pruning.search.records import Search
 from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import Ticket
 
-_SWAPS, _CLOSE = 400, 0.005
-"""Sites that change places at most until a random draw is of the right size, and what is near enough."""
+CLOSE = 0.005
+"""Share of a ticket's weights by which another may differ and still be of its size."""
+_SWAPS = 400
+"""Sites that change places at most until a random draw is of the right size."""
 
 
 def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy: Anatomy | None = None) -> Ticket:
@@ -36,7 +38,7 @@ def random(ticket: Ticket, seed: int, groups: SiteGroups | None = None, anatomy:
     """
     generator = _stream(ticket, "random", seed)
     drawn = _control(ticket, _drawn(ticket, groups, generator, draw), "random", seed=seed)
-    return drawn if groups is not None else _of_weights(ticket, drawn, anatomy, _swapped, generator)
+    return drawn if groups is not None else _of_weights(ticket, drawn, anatomy, generator)
 
 
 def bernoulli(ticket: Ticket, seed: int, groups: SiteGroups | None = None, *, draw: str = "random") -> Ticket:
@@ -58,11 +60,7 @@ def _stream(ticket: Ticket, control: str, seed: int) -> torch.Generator:
 
 
 def _of_weights(
-    ticket: Ticket,
-    drawn: Ticket,
-    anatomy: Anatomy | None,
-    swapped: Callable[[Ticket, torch.Generator], dict[str, Tensor]],
-    generator: torch.Generator,
+    ticket: Ticket, drawn: Ticket, anatomy: Anatomy | None, generator: torch.Generator, *, in_rows: bool = False
 ) -> Ticket:
     """A draw whose sites change places for as long as that brings its weights nearer to the ticket's."""
     if anatomy is None or ticket.kind == "weights":
@@ -70,34 +68,24 @@ def _of_weights(
     best, goal = drawn, ticket.survivors(anatomy)["weights"]
     distance = abs(best.survivors(anatomy)["weights"] - goal)
     for _ in range(_SWAPS):
-        if distance <= _CLOSE * goal:
+        if distance <= CLOSE * goal:
             break
-        found = replace(best, masks=swapped(best, generator))
+        found = replace(best, masks=_swapped(best, generator, in_rows=in_rows))
         other = abs(found.survivors(anatomy)["weights"] - goal)
         if other < distance:
             best, distance = found, other
     return best
 
 
-def _swapped_in_row(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
-    """Masks in which two sites of one row have changed places."""
+def _swapped(ticket: Ticket, generator: torch.Generator, *, in_rows: bool) -> dict[str, Tensor]:
+    """Masks in which two sites of each kind have changed places: of the whole model, or of one row drawn for it."""
     masks = {name: mask.clone() for name, mask in ticket.masks.items()}
     for name, mask in masks.items():
-        row = int(torch.randint(len(mask), (), generator=generator))
-        sites = mask.view(len(mask), -1)[row]
-        exists = ticket.exists(name).view(len(mask), -1)[row]
-        alive, gone = sites.nonzero().flatten(), (~sites & exists).nonzero().flatten()
-        if len(alive) and len(gone):
-            for there, survives in ((alive, False), (gone, True)):
-                sites[there[torch.randint(len(there), (), generator=generator)]] = survives
-    return masks
-
-
-def _swapped(ticket: Ticket, generator: torch.Generator) -> dict[str, Tensor]:
-    """Masks in which two sites of each kind have changed places."""
-    masks = {name: mask.clone() for name, mask in ticket.masks.items()}
-    for name, mask in masks.items():
-        alive, gone = mask.nonzero(), (~mask & ticket.exists(name)).nonzero()
+        exists = ticket.exists(name)
+        if in_rows:
+            row = int(torch.randint(len(mask), (), generator=generator))
+            mask, exists = mask[row : row + 1], exists[row : row + 1]
+        alive, gone = mask.nonzero(), (~mask & exists).nonzero()
         if len(alive) and len(gone):
             for sites, survives in ((alive, False), (gone, True)):
                 site = sites[int(torch.randint(len(sites), (), generator=generator))]
@@ -158,7 +146,7 @@ def layer_matched(
             drawn[exists] = draw(int(exists.sum()), int(row.sum()), generator)
         masks[name] = masks[name].view_as(mask)
     found = _control(ticket, masks, "layer-matched", seed=seed)
-    return _of_weights(ticket, found, anatomy, _swapped_in_row, generator)
+    return _of_weights(ticket, found, anatomy, generator, in_rows=True)
 
 
 def bad(found: Search, model: nn.Module, seed: int | None = None) -> Ticket:

@@ -1,7 +1,7 @@
 """Session: an opened task, the settings around it, and the device where models run."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -30,14 +30,13 @@ class Session:
     device: torch.device
 
     @classmethod
-    def open(cls, settings: Mapping[str, Any], preset: str | None) -> Self:
-        """Open the task that a command's settings name.
+    def open(cls, config: StudyConfig) -> Self:
+        """Open the task that a configuration names.
 
         Raises:
-            TombolaError: a setting, the device, the data or the tokenizer is at fault.
+            TombolaError: the device, the data or the tokenizer is at fault.
         """
-        # One step takes all rows, unless told otherwise.
-        config, device = StudyConfig.of(preset or "full", **settings, controls=(), analyses=()).resolved()
+        config, device = config.resolved()
         return cls(config, config.open_task(), device)
 
     @property

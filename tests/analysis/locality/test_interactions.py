@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 from builders.encoders import Exact, classifier, rows, sites, some_weights, synthetic, tokenizer
 from tombola.analysis.forward_passes import SampleOptions
 from tombola.analysis.locality.gate_hessian import interactions
-from tombola.analysis.locality.interactions import Deletions, Interactions, explained
+from tombola.analysis.locality.interactions import Deletions, Interactions, explained, mean_hessian
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import score
@@ -256,3 +256,16 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "interactions.json").write_text(text.replace('"alone": [', '"alone": [1.0,'))
     with pytest.raises(TombolaError, match=r"is damaged .*; delete it and start again"):
         Interactions.read(tmp_path / "interactions.json")
+
+
+def test_the_interval_of_several_seeds_does_not_shrink_with_what_they_share() -> None:
+    one = made_up()
+    over_examples = t.ppf(0.975, one.examples - 1) * one.errors
+    for several in ([one], [one, one, one]):
+        mean, reach = mean_hessian(several)
+        np.testing.assert_allclose(mean, one.hessian)
+        np.testing.assert_allclose(reach, over_examples)
+    # Two seeds that are 2 apart have a standard error of 1, with one degree of freedom.
+    mean, reach = mean_hessian([one, dataclasses.replace(one, hessians=one.hessians + 2)])
+    np.testing.assert_allclose(mean, one.hessian + 1)
+    np.testing.assert_allclose(reach, np.hypot(over_examples, t.ppf(0.975, 1)))

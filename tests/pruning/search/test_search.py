@@ -187,7 +187,7 @@ def test_a_metric_that_falls_may_rise_to_its_bound(error: float, holds: bool) ->
 
 
 def test_a_search_that_leaves_nothing_says_so_where_nobody_listens() -> None:
-    with pytest.warns(UserWarning, match="nothing is left to prune: on .* a network without it holds the threshold"):
+    with pytest.warns(UserWarning, match="nothing of the ticket is left: on .* a network without any holds"):
         found = run(Fake(made_up_scores(0, "never falls")))
     assert not len(found.good)
 

@@ -160,3 +160,18 @@ def explained(deletions: Deletions, by: Sequence[float] | Floats) -> float | Non
     if len(x) < 3 or not np.ptp(x) or not np.ptp(y):
         return None
     return max(0.0, float(np.corrcoef(x, y)[0, 1])) ** 2
+
+
+def mean_hessian(several: Sequence[Interactions]) -> tuple[Floats, Floats]:
+    """Mean of the seeds' Hessians, and how far its 95 % interval reaches either way, both [sites, sites].
+
+    By Student's t over the examples, which all seeds share, so that their error does not shrink with the number of
+    seeds, and over the seeds, in squares: as `tombola.metrics.statistics.paired_difference`.
+    """
+    quantile, seeds = (1 + LEVEL) / 2, len(several)
+    hessians = [one.hessian for one in several]
+    over_examples = np.sqrt(np.mean([one.errors**2 for one in several], axis=0))
+    reach = t.ppf(quantile, max(1, several[0].examples - 1)) * over_examples
+    if seeds > 1:
+        reach = np.hypot(reach, t.ppf(quantile, seeds - 1) * np.std(hessians, axis=0, ddof=1) / np.sqrt(seeds))
+    return np.mean(hessians, axis=0), np.asarray(reach)

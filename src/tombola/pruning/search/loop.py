@@ -77,26 +77,7 @@ def search_ticket(
     state = entire = run.begin(full)
     for phase in plan.phases:
         state = run.run_phase(phase, state)
-    # Where none other is named, the pass that scores ranks the sites too.
-    ranked = task.text_facts(task.importance_split or evaluation.split) if plan.full_ticket.sites else None
-    good = state.ticket.with_provenance(
-        ticket="good",
-        method=plan.method.name,
-        task=task.name,
-        metric=task.metric.name,
-        split=evaluation.split,
-        stage="retrained" if trains else "pruned",
-        threshold=options.threshold,
-        full_score=entire.evaluation.score,
-        score=state.evaluation.score,
-        **({} if ranked is None else {"importance": dict(ranked)}),
-    )
-    if not len(good):
-        _warn(
-            evaluation.progress,
-            f"nothing is left to prune: on {task.name} a network without it holds the threshold ({run.bound:.3f}) as "
-            "well, so that this is no ticket; take the threshold over chance (--over-chance)",
-        )
+    good = run.good_ticket(entire, state)
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
 
@@ -176,6 +157,30 @@ class _Run:
                     break
         return holding
 
+    def good_ticket(self, entire: State, found: State) -> Ticket:
+        """The ticket of a state, with its provenance; nothing of it may be left, which is said."""
+        task, split = self.task, self.evaluation.split
+        facts: dict[str, object] = {
+            "method": self.plan.method.name,
+            "task": task.name,
+            "metric": task.metric.name,
+            "split": split,
+            "stage": "pruned" if self.retrain is None else "retrained",
+            "threshold": self.options.threshold,
+            "full_score": entire.evaluation.score,
+            "score": found.evaluation.score,
+        }
+        if self.plan.full_ticket.sites:
+            # Where none other is named, the pass that scores ranks the sites too.
+            facts["importance"] = dict(task.text_facts(task.importance_split or split))
+        if not len(found.ticket):
+            _warn(
+                self.evaluation.progress,
+                f"nothing of the ticket is left: on {task.name} a network without any holds the threshold "
+                f"({self.bound:.3f}) as well; take the threshold over chance (--over-chance)",
+            )
+        return found.ticket.with_provenance(ticket="good", **facts)
+
     def _evaluate(self, part: Subnetwork) -> Evaluation:
         sites = bool(self.plan.full_ticket.sites)
         return evaluate(part, self.task, self.evaluation, importance=sites, groups=self.plan.groups)
@@ -235,6 +240,7 @@ def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
 def _warn(progress: Progress, text: str) -> None:
     """Note what a search will not say; from Python, where nobody listens to its progress, as a warning."""
     if progress is SILENT:
-        warn(text, stacklevel=4)
+        # Past a method, the search, and what decorates it.
+        warn(text, stacklevel=5)
     else:
         progress.note(text)

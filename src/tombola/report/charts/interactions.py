@@ -50,17 +50,17 @@ def _color(field: str, legend: alt.Legend | None) -> alt.Color:
 
 
 def pair_bars(pairs: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
-    """The strongest pairs with 95 % intervals, from name, second derivative and its standard error."""
+    """The strongest pairs, from name, second derivative, and how far its 95 % interval reaches."""
     rows: list[Datum] = [
         {
             "pair": name,
             "value": value,
-            "low": value - 1.96 * error,
-            "high": value + 1.96 * error,
+            "low": value - reach,
+            "high": value + reach,
             "which": UP if value > 0 else TOGETHER,
-            "text": number_format.minus(f"{value:+.4f} ± {1.96 * error:.4f}"),
+            "text": number_format.minus(f"{value:+.4f} ± {reach:.4f}"),
         }
-        for name, value, error in pairs
+        for name, value, reach in pairs
     ]
     base = alt.Chart(data(rows)).encode(y=name_axis("pair", 220, [str(row["pair"]) for row in rows]))
     x = alt.X("value:Q", title="second derivative of the loss by both gates", axis=alt.Axis(tickCount=5))

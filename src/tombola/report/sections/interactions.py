@@ -1,15 +1,14 @@
 """Section on interactions of sites, and how much of the loss single sites explain."""
 
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from statistics import fmean
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from tombola.analysis.array_record import Floats
-from tombola.analysis.locality.interactions import Interactions, Site, explained
+from tombola.analysis.locality.interactions import Interactions, Site, explained, mean_hessian
 from tombola.architectures.anatomy import Places
 from tombola.report import number_format
 from tombola.report.charts.interactions import interaction_grid, pair_bars
@@ -27,13 +26,12 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
         return None
     order = sorted(range(len(several[0].sites)), key=lambda at: _depth(several[0].sites[at]))
     names = [_name(several[0].sites[at], places) for at in order]
-    hessian: Floats = np.mean([one.hessian for one in several], axis=0)[np.ix_(order, order)]
-    errors = mean_errors(several)[np.ix_(order, order)]
+    hessian, reach = (values[np.ix_(order, order)] for values in mean_hessian(several))
     upper = np.triu_indices(len(names), 1)
     ranked = np.argsort(hessian[upper], kind="stable")
     ends = [*ranked[::-1][:_STRONGEST], *ranked[:_STRONGEST][::-1]]
     strongest = [
-        (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(errors[i, j]))
+        (f"{names[i]} and {names[j]}", float(hessian[i, j]), float(reach[i, j]))
         for i, j in ((upper[0][at], upper[1][at]) for at in ends)
     ]
     grid = registry.plot(interaction_grid(names, hessian), "interactions", "Second derivatives by pairs of gates")
@@ -50,17 +48,6 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
         figure("The strongest pairs", _about_deletions(several), bars),
         lead=lead,
     )
-
-
-def mean_errors(several: Sequence[Interactions]) -> Floats:
-    """Standard errors of the Hessians' mean over seeds, [sites, sites]: over examples and over seeds together.
-
-    All seeds have the same examples, whose error does not shrink with their number; that over seeds does.
-    """
-    over_examples = np.mean([one.errors**2 for one in several], axis=0)
-    hessians = [one.hessian for one in several]
-    over_seeds = np.var(hessians, axis=0, ddof=1) / len(several) if len(several) > 1 else 0.0
-    return np.asarray(np.sqrt(over_examples + over_seeds))
 
 
 def _depth(site: Site) -> tuple[int, bool, int]:
@@ -94,34 +81,29 @@ def _about_all(several: list[Interactions], strongest: list[tuple[str, float, fl
         )
     if len(several) > 1:
         upper = np.triu_indices(n, 1)
-        pairs = itertools.combinations([one.hessian[upper] for one in several], 2)
-        stable = [_spearman(x, y) for x, y in pairs]
-        text += f" Two seeds' maps correlate by {_mean_correlation(stable)} (Spearman, mean over pairs of seeds)."
+        stable = _mean_spearman(itertools.combinations([one.hessian[upper] for one in several], 2))
+        if stable is not None:
+            text += f" Two seeds' maps correlate by {stable} (Spearman, mean over pairs of seeds)."
     return text
 
 
-def _spearman(x: Floats, y: Floats) -> float:
-    """Spearman's correlation; NaN for fewer than three values, or where one side never varies."""
-    return float(spearmanr(x, y).statistic) if len(x) > 2 and np.ptp(x) and np.ptp(y) else math.nan
-
-
-def _mean_correlation(values: Sequence[float]) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    return number_format.minus(f"{fmean(known):.2f}") if known else "an undefined number"
+def _mean_spearman(pairs: Iterable[tuple[Floats, Floats]]) -> str | None:
+    """Spearman's correlation, mean over pairs; None where all have under three values, or a side without spread."""
+    known = [float(spearmanr(x, y).statistic) for x, y in pairs if len(x) > 2 and np.ptp(x) and np.ptp(y)]
+    return number_format.minus(f"{fmean(known):.2f}") if known else None
 
 
 def _about_deletions(several: list[Interactions]) -> str:
     parts = []
     with_pairs = [one for one in several if len(one.pairs.sites) > 2]
-    if with_pairs:
-        correlations = [
-            _spearman(one.hessian[tuple(np.transpose(one.pairs.sites))], one.pairs.cost - one.pairs.apart)
-            for one in with_pairs
-        ]
+    correlation = _mean_spearman(
+        (one.hessian[tuple(np.transpose(one.pairs.sites))], one.pairs.cost - one.pairs.apart) for one in with_pairs
+    )
+    if correlation is not None:
         pairs = sum(len(one.pairs.sites) for one in with_pairs)
         parts.append(
             f"Checked on {number_format.count(pairs)} pairs that were really deleted, the second derivative and the "
-            f"interaction that was measured correlate by {_mean_correlation(correlations)} (Spearman)."
+            f"interaction that was measured correlate by {correlation} (Spearman)."
         )
     with_subsets = [one for one in several if explained(one.subsets, one.subsets.apart) is not None]
     if with_subsets:

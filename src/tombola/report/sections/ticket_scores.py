@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tombola.pruning.controls import CLOSE
 from tombola.report import number_format
 from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.parts import ScoreAxis
@@ -16,9 +17,6 @@ from tombola.tickets.pruning_methods import METHODS, in_words
 
 _LIKE = dict(zip(SUPER_TICKETS, ("good", "random", "bad"), strict=True))
 """Tickets of super-survivors take the names and colours of those of the good ticket's size."""
-
-_CLOSE = 0.005
-"""Share of the good ticket's weights by which others may differ without a word."""
 
 
 def ticket_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
@@ -102,7 +100,7 @@ def _weights_apart(tickets: list[Summary]) -> str:
     """Sentence on tickets that hold other numbers of weights than the first of them; empty where there are none."""
     sizes = {one.ticket: one.mean("weights") or 0.0 for one in tickets}
     first = next(iter(sizes.values()), 0.0)
-    if all(abs(size - first) <= _CLOSE * first for size in sizes.values()):
+    if all(abs(size - first) <= CLOSE * first for size in sizes.values()):
         return ""
     listed = ", ".join(f"{name} {number_format.count(size)}" for name, size in sizes.items())
     return f"As many sites do not hold as many weights here: {listed}."
