@@ -7,12 +7,17 @@ import random
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from builders import language_models
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.abilities.language_modelling import guess_bits
+from tombola.tasks.language.bos_token import choose
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.long_texts import beginning, encoded
+from tombola.tasks.long_texts import beginning, encoded, pieces
 
 DRAW = random.Random(0)
 WORDS = ["".join(DRAW.choices("abcdeé", k=DRAW.randint(1, 9))) for _ in range(200)]
@@ -124,3 +129,36 @@ def test_samples_of_a_long_text_are_those_of_the_whole() -> None:
     text = language_models.sentence(3, 20_000)
     whole = [encoder.samples([text[:8000]], 16, 4), encoder.samples([text], 16, 4)]
     assert whole[0] == whole[1]
+
+
+def test_all_of_a_long_text_is_read_in_pieces() -> None:
+    text = LONG["prose"] * 30
+    parts = list(pieces(text))
+    assert "".join(parts) == text
+    assert max(map(len, parts)) <= 2**20 < len(text)
+    for kind in TRAINED:
+        whole = trained(kind)(text[: 2**20 + 5000], verbose=False)["input_ids"]
+        found = [token for part in pieces(text[: 2**20 + 5000]) for token in trained(kind)(part)["input_ids"]]
+        assert len(found) == pytest.approx(len(whole), abs=2), kind
+    assert [*pieces("a" * (2**20 + 1))] == ["a" * 2**20, "a"]
+    assert [*pieces("")] == [""]
+
+
+def test_nothing_tokenises_a_long_text_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, tokenizer = language_models.sentence(3, 600_000), language_models.tokenizer()
+    read = type(tokenizer)._encode_plus
+
+    def watched(self: Any, text: Any, **options: Any) -> Any:
+        assert max(map(len, [text] if isinstance(text, str) else text)) <= 2**20
+        return read(self, text=text, **options)
+
+    monkeypatch.setattr(type(tokenizer), "_encode_plus", watched)
+    assert len(text) > 2**21
+    guess_bits(tokenizer, [text], [text])
+    encoder = Encoder(tokenizer, 1, 48)
+    assert len(encoder.stream([text])) == 600_001
+    assert sum(len(item.sequences[0]) - 1 for item in encoder.windows(text)) == 600_000
+    choose(language_models.llama(dtype=torch.float32), tokenizer, [text])
+    pairs = Ability("a", "A", "choice", (Example((text, "b a")),), "made up")
+    with pytest.raises(TombolaError, match="tokens do not fit"):
+        encoder.items(pairs)

@@ -10,6 +10,8 @@ _SHORT = 20_000
 """Characters of a text that is read whole."""
 _AT_ONCE = 256
 """Texts that are encoded together."""
+_PIECE = 2**20
+"""Characters that are tokenised at once, where all of a text counts."""
 _BORDER = re.compile(r"[A-Za-z0-9](?= [A-Za-z0-9])")
 _ACROSS = re.compile(r"[A-Za-z0-9][ \u2581\u0120]")
 
@@ -32,6 +34,20 @@ def beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str
                 return head
         size *= 4
     return text
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The pieces of a text, of a MiB each, to be tokenised one after the other; the text itself where it is shorter.
+
+    They part before spaces between letters, or digits, where there are any, so that hardly a token is another one.
+    """
+    begin = 0
+    while len(text) - begin > _PIECE:
+        ends = [found.end() for found in _BORDER.finditer(text, begin + _PIECE - _SHORT, begin + _PIECE)]
+        end = ends[-1] if ends else begin + _PIECE
+        yield text[begin:end]
+        begin = end
+    yield text[begin:]
 
 
 @functools.lru_cache(maxsize=1)
