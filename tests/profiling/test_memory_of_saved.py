@@ -64,12 +64,12 @@ def test_a_pipeline_with_a_shrunk_part(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_a_pipeline_with_a_shrunk_text_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pipeline: Any = DiffusionPipeline.from_pretrained(stable_diffusion(tmp_path / "made"))
-    before = reckoned(capsys, str(tmp_path / "made"))
+    before = reckoned(capsys, str(tmp_path / "made"), "--density", "1")
     encoder = pipeline.text_encoder
     save_shrunk(encoder, some_sites(encoder, 1), tmp_path / "small")
     pipeline.text_encoder = load(tmp_path / "small")
     tombola.save(pipeline, tmp_path / "again")
-    after = reckoned(capsys, str(tmp_path / "again"))
+    after = reckoned(capsys, str(tmp_path / "again"), "--density", "1")
     sizes = [
         next(one["parameters"] for one in said["parts"] if one["part"] == "text_encoder") for said in (before, after)
     ]
@@ -80,10 +80,10 @@ def test_a_pipeline_with_a_shrunk_text_encoder(tmp_path: Path, capsys: pytest.Ca
 def test_blocks_that_are_never_pruned_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = made("UNet2DConditionModel", TEXTS_AND_IMAGES, torch.float32)
     cast(Any, model).save_pretrained(tmp_path / "unet")
-    assert list(reckoned(capsys, str(tmp_path / "unet"))["never_pruned"]) == [
+    assert list(reckoned(capsys, str(tmp_path / "unet"), "--density", "1")["never_pruned"]) == [
         one.name for one in dissect(model).without_sites
     ]
-    assert main(["memory", str(tmp_path / "unet")]) == 0
+    assert main(["memory", str(tmp_path / "unet"), "--density", "1", "--images", "1"]) == 0
     assert "Never pruned: mid_block.attentions.0 (Attention: its family's entry has no heads" in " ".join(
         capsys.readouterr().out.split()
     )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from builders.fake_study import fake_study
+from builders.result_rows import line
 from tombola.analysis.agreement.survival import Density, mean_densities, site_survival
 from tombola.architectures.anatomy import Places
 from tombola.foundations.errors import TombolaError
@@ -18,17 +19,6 @@ from tombola.report.trajectory import left, phase, removed
 from tombola.study.results import Row
 from tombola.tickets.kinds import TicketKind
 from tombola.tickets.ticket import Ticket
-
-
-def line(**changes: object) -> dict[str, object]:
-    row: dict[str, object] = {
-        "model": "m", "task": "t", "seed": 0, "method": "heads+mlps", "ticket": "good", "stage": "pruned",
-        "metric": "accuracy", "score": 0.8, "score_low": 0.7, "score_high": 0.9, "n": 100, "heads": 3, "mlps": 1,
-        "neurons": 8, "channels": 0, "weights": 10, "sparsity": 0.5, "parameters": 20, "bytes": 80, "loss": 0.5,
-        "seconds": 1.5,
-        "more": {"f1": 0.75},
-    }  # fmt: skip
-    return {**row, **changes}
 
 
 def rows(*lines: dict[str, object]) -> list[Row]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from builders.result_rows import line
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
@@ -45,16 +46,35 @@ def test_a_ticket_is_held_against_its_controls_on_the_same_examples(tmp_path: Pa
     assert "not clearly better or worse than the random ticket (+0.015, +0.000 to " in str(good["sentence"])
 
 
-def judged(folder: Path, trained: bool, predictions: Mapping[str, NDArray[np.int64]]) -> list[dict[str, object]]:
+@pytest.mark.parametrize(
+    ("method", "left", "empty"),
+    [
+        ("weights", {"weights": 0}, 2),
+        # Other weights stay where sites of one kind are all gone.
+        ("heads", {"heads": 0, "weights": 10}, 2),
+        ("heads+mlps", {"heads": 0, "mlps": 1}, 0),
+        ("heads+mlps", {"heads": 0, "mlps": 0}, 2),
+    ],
+)
+def test_a_ticket_of_which_nothing_is_left_matches_nothing(
+    method: str, left: dict[str, int], empty: int, tmp_path: Path
+) -> None:
+    (verdict,) = judged(tmp_path, True, {"good": ANSWERS}, method, **left)
+    assert (verdict["empty"], verdict["matches"]) == (empty, not empty)
+
+
+def judged(
+    folder: Path, trained: bool, predictions: Mapping[str, NDArray[np.int64]], method: str = "weights", **left: int
+) -> list[dict[str, object]]:
     """The verdicts on retrained tickets of two seeds that predict alike, beside a perfect full model."""
-    layout = StudyFolder(folder, StudyConfig.of("quick", methods=("weights",)))
+    layout = StudyFolder(folder, StudyConfig.of("quick", methods=(method,)))
     for seed in (0, 1):
         seed_folder = layout.seed_folder(seed)
-        tickets = {seed_folder.ticket("weights", name) / "retrained": found for name, found in predictions.items()}
+        tickets = {seed_folder.ticket(method, name) / "retrained": found for name, found in predictions.items()}
         for place, found in {seed_folder.full: ANSWERS, **tickets}.items():
             place.mkdir(parents=True)
             Evaluation(1.0, found, np.zeros(200, np.float32), None, 0.0).write(place / EVALUATION)
-            write_json(place / "score.json", {})
+            write_json(place / "score.json", line(**left))
     relative = SimpleNamespace(metric=metric("accuracy"))
     task = SimpleNamespace(trained=trained, references=lambda _: ANSWERS, with_full_model=lambda _: relative)
     return layout.verdicts(cast(Task, task), "retrained")

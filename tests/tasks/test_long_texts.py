@@ -1,16 +1,23 @@
 """Long texts are cut before they are tokenised, and what is kept of them stays the same."""
 
+import copy
 import functools
+import itertools
 import random
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from builders import language_models
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.language.abilities.language_modelling import guess_bits
+from tombola.tasks.language.bos_token import choose
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.long_texts import beginning, beginnings
+from tombola.tasks.long_texts import beginning, encoded, pieces
 
 DRAW = random.Random(0)
 WORDS = ["".join(DRAW.choices("abcdeé", k=DRAW.randint(1, 9))) for _ in range(200)]
@@ -71,12 +78,37 @@ def test_the_first_tokens_are_those_of_the_whole_text(kind: str, text: str) -> N
     for tokens in (1, 17, 512):
         cut = beginning(whole, tokenizer, tokens)
         assert tokenizer(cut)["input_ids"][:tokens] == tokenizer(whole)["input_ids"][:tokens]
-        for pair in ([whole, "a b"], ["a b", whole]) if tokens == 512 else ():
-            options = {"truncation": True, "max_length": tokens}
-            one, other = beginnings([pair[0]], [pair[1]], tokenizer, tokens)
-            assert (
-                tokenizer(one, other, **options)["input_ids"] == tokenizer(*[[p] for p in pair], **options)["input_ids"]
-            )
+    for pair in ([whole, "a b"], ["a b", whole]):
+        (found,) = encoded([pair[0]], [pair[1]], tokenizer, 512)
+        assert found["input_ids"] == tokenizer(*pair, truncation=True, max_length=512)["input_ids"]
+
+
+@pytest.mark.parametrize("kind", list(TRAINED))
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_encoded_are_pairs_as_the_tokenizer_truncates_them(kind: str, side: str) -> None:
+    tokenizer = copy.deepcopy(trained(kind))
+    tokenizer.truncation_side = side
+    core = tokenizer.backend_tokenizer
+    core.post_processor = processors.TemplateProcessing(
+        single="<pad> $A", pair="<pad> $A <unk> $B:1 <pad>:1", special_tokens=[("<pad>", 1), ("<unk>", 0)]
+    )
+    texts = [prose(words, words) for words in (1, 3, 6, 40, 100)]
+    first, second = zip(*itertools.product([*texts, ""], texts), strict=True)
+    for length in (4, 5, 8, 17, 128):
+        options = {"truncation": True, "max_length": length}
+        for one, other in ((first, second), (second, first), (first, None)):
+            wanted = tokenizer(list(one), None if other is None else list(other), **options)
+            found = encoded(list(one), None if other is None else list(other), tokenizer, length)
+            assert found == [{name: wanted[name][row] for name in wanted} for row in range(len(one))]
+
+
+def test_of_two_long_texts_the_longer_keeps_the_odd_token() -> None:
+    tokenizer = trained("words")
+    pair = LONG["prose"] * 20, LONG["prose"] * 30
+    for one, other, kept in ((*pair, (8, 9)), (*pair[::-1], (9, 8)), (pair[0], pair[0], (8, 9))):
+        (found,) = encoded([one], [other], tokenizer, 17)
+        ids = [tokenizer(text[:2000])["input_ids"][:number] for text, number in zip((one, other), kept, strict=True)]
+        assert found["input_ids"] == [*ids[0], *ids[1]]
 
 
 @pytest.mark.parametrize("kind", ["WordPiece", "BPE of bytes", "SentencePiece", "words"])
@@ -88,7 +120,7 @@ def test_short_texts_and_those_of_a_tokenizer_that_keeps_the_end_are_not_cut() -
     tokenizer = trained("words")
     assert beginning("a b c", tokenizer, 1) == "a b c"
     tokenizer.truncation_side = "left"
-    assert beginnings([LONG["prose"]], None, tokenizer, 16)[0] == [LONG["prose"]]
+    assert encoded([LONG["prose"]], None, tokenizer, 16)[0]["input_ids"] == tokenizer(LONG["prose"])["input_ids"][-16:]
     tokenizer.truncation_side = "right"
 
 
@@ -97,3 +129,36 @@ def test_samples_of_a_long_text_are_those_of_the_whole() -> None:
     text = language_models.sentence(3, 20_000)
     whole = [encoder.samples([text[:8000]], 16, 4), encoder.samples([text], 16, 4)]
     assert whole[0] == whole[1]
+
+
+def test_all_of_a_long_text_is_read_in_pieces() -> None:
+    text = LONG["prose"] * 30
+    parts = list(pieces(text))
+    assert "".join(parts) == text
+    assert max(map(len, parts)) <= 2**20 < len(text)
+    for kind in TRAINED:
+        whole = trained(kind)(text[: 2**20 + 5000], verbose=False)["input_ids"]
+        found = [token for part in pieces(text[: 2**20 + 5000]) for token in trained(kind)(part)["input_ids"]]
+        assert len(found) == pytest.approx(len(whole), abs=2), kind
+    assert [*pieces("a" * (2**20 + 1))] == ["a" * 2**20, "a"]
+    assert [*pieces("")] == [""]
+
+
+def test_nothing_tokenises_a_long_text_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, tokenizer = language_models.sentence(3, 600_000), language_models.tokenizer()
+    read = type(tokenizer)._encode_plus
+
+    def watched(self: Any, text: Any, **options: Any) -> Any:
+        assert max(map(len, [text] if isinstance(text, str) else text)) <= 2**20
+        return read(self, text=text, **options)
+
+    monkeypatch.setattr(type(tokenizer), "_encode_plus", watched)
+    assert len(text) > 2**21
+    guess_bits(tokenizer, [text], [text])
+    encoder = Encoder(tokenizer, 1, 48)
+    assert len(encoder.stream([text])) == 600_001
+    assert sum(len(item.sequences[0]) - 1 for item in encoder.windows(text)) == 600_000
+    choose(language_models.llama(dtype=torch.float32), tokenizer, [text])
+    pairs = Ability("a", "A", "choice", (Example((text, "b a")),), "made up")
+    with pytest.raises(TombolaError, match="tokens do not fit"):
+        encoder.items(pairs)

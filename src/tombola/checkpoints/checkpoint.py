@@ -26,9 +26,10 @@ from transformers import PreTrainedModel
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.loading import CONFIG, MARK, PIPELINE, loading, quiet, refuse_pickles
+from tombola.checkpoints.loading import loading, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
 from tombola.checkpoints.model_libraries import LIBRARIES, Library, library_of, save_companions
+from tombola.checkpoints.refusals import CONFIG, MARK, PIPELINE, refuse_pickles
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
@@ -254,7 +255,7 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
     return found
 
 
-def outline(folder: Path) -> nn.Module:
+def blank_shrunk(folder: Path) -> nn.Module:
     """A shrunk model of its real shapes, on `meta` but for buffers: no weights are read or held.
 
     Raises:

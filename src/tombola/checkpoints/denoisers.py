@@ -20,7 +20,7 @@ from safetensors import safe_open
 from torch import nn
 
 from tombola.architectures.denoisers import PARTS
-from tombola.checkpoints.loading import (
+from tombola.checkpoints.refusals import (
     CONFIG,
     PIPELINE,
     check_layers,
@@ -102,14 +102,14 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
     """
     with reading(source):
         part = _part(source)
-        refuse_shrunk(source, Path(source).expanduser() / (part or ""))
+        folder = Path(source).expanduser() / (part or "")
+        refuse_shrunk(source, folder)
         kind, config = _described(source, part)
         if not weights:
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.
-        folder = Path(source).expanduser() / (part or "")
         refuse_pickles(source, folder)
-        check_size(lambda: cast(nn.Module, kind.from_config(config)), folder, source)
+        check_size(lambda: kind.from_config(config), folder.glob("*.safetensors"), f"the configuration of {source}")
         options = {"subfolder": part, "use_safetensors": True}
         model, found = kind.from_pretrained(
             source, torch_dtype=dtype or torch.float32, output_loading_info=True, **options

@@ -14,8 +14,8 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
-from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.assets import cached
+from tombola.checkpoints.refusals import check_layers, check_size
 from tombola.foundations.errors import TombolaError, one_line
 
 
@@ -75,7 +75,10 @@ def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     if packing is not None:
         where["quantization_config"] = packing(dequantize=True)
     auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    _check_size(auto, config, file)
+    check_layers(config.to_dict(), str(file))
+    # The smallest quantisations have more than a bit a weight.
+    what, mend = f"the metadata of {file}", "convert the model again"
+    check_size(lambda: auto.from_config(config, trust_remote_code=False), [file], what, mend, weights_a_byte=8)
     model, found = auto.from_pretrained(
         **where, config=config, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
     )
@@ -95,19 +98,3 @@ def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:
     with contextlib.suppress(OSError, ValueError, KeyError):
         tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
     return model, tokenizer
-
-
-def _check_size(auto: Any, config: Any, file: Path) -> None:
-    """Refuse metadata that ask for far more than the file holds, before memory is filled; a TombolaError."""
-    stored, layers, count = file.stat().st_size, getattr(config, "num_hidden_layers", 0), 0
-    if layers * 2**10 <= stored + 2**20:
-        # What cannot be made is refused by what loads it.
-        with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
-            count = count_parameters(auto.from_config(config, trust_remote_code=False))
-        # The smallest quantisations have more than a bit a weight.
-        if count <= 8 * stored + 2**26:
-            return
-    raise TombolaError(
-        f"the metadata of {file} ask for {layers:,} layers" + (f" and {count:,} parameters" if count else "") + ", and "
-        f"it holds {stored:,} bytes; convert the model again"
-    )

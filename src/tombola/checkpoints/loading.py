@@ -2,13 +2,12 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -18,74 +17,29 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.activations import ACT2FN
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
-from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.checkpoints.pruned_heads import with_heads_of_zeros
+from tombola.checkpoints.refusals import (
+    CONFIG,
+    check_known,
+    check_layers,
+    check_size,
+    no_pickles,
+    other_shape,
+    refuse_lacking,
+    refuse_pickles,
+    refuse_results,
+    refuse_shrunk,
+)
 from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line, out_of_memory
 from tombola.subnetworks.recognition import recognise
-
-MARK = "tombola.json"
-"""The file that only a folder of `tombola shrink` has."""
-CONFIG = "config.json"
-"""Configuration file of a model by itself."""
-PIPELINE = "model_index.json"
-"""Index file of a pipeline of diffusers."""
-
-
-def refuse_shrunk(source: str, folder: Path) -> None:
-    """Raise a TombolaError where a folder, that of `source`, holds a shrunk model."""
-    if (folder / MARK).is_file():
-        raise TombolaError(
-            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
-        )
-
-
-def refuse_results(source: str, folder: Path) -> None:
-    """Raise a TombolaError where a folder, that of `source`, holds tickets and scores but no model of its own."""
-    if any((folder / name).is_file() for name in (CONFIG, PIPELINE)):
-        return
-    if not any((folder / name).is_file() for name in ("study.json", "ticket.json")):
-        return
-    models = sorted(file.parent for file in folder.rglob(CONFIG))
-    inside = f"; a model that it holds is {models[0]}" if models else ""
-    raise TombolaError(
-        f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
-        f"ticket was found in{inside}"
-    )
-
-
-_ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "dense_act_fn")
-
-
-def _check_known(config: Mapping[str, Any], where: str) -> None:
-    """Raise a TombolaError where a configuration names a kind of model, or an activation, that transformers lacks."""
-    for name, known in (("model_type", CONFIG_MAPPING), *((one, ACT2FN) for one in _ACTIVATIONS)):
-        value = config.get(name)
-        if isinstance(value, str) and value not in known and "auto_map" not in config:
-            raise TombolaError(f"{where}: this transformers has no {name} {value!r}; mend it, or update transformers")
-
-
-MOST_LAYERS = 1000
-"""Layers of a model, or of a block of it, at most: a library makes as many as its configuration says."""
-
-
-def check_layers(config: Mapping[str, Any], where: str) -> None:
-    """Raise a TombolaError where a configuration, read from `where`, counts more than `MOST_LAYERS` of anything."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            check_layers(value, where)
-        counts = value if isinstance(value, list | tuple) else [value]
-        if "layer" in str(name) and any(isinstance(one, int) and one > MOST_LAYERS for one in counts):
-            raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
 
 
 def locate(source: str) -> str:
@@ -110,7 +64,7 @@ def locate(source: str) -> str:
             if (path / name).is_file():
                 config = read_json(path / name, "mend it, or save the model again", bounded=False)
                 check_layers(config, str(path / name))
-                _check_known(config, str(path / name))
+                check_known(config, str(path / name))
         if (path / "adapter_config.json").is_file() and not (path / CONFIG).is_file():
             raise TombolaError(
                 f"{source} holds adapters of peft alone; merge them into their model first: "
@@ -121,25 +75,6 @@ def locate(source: str) -> str:
         return str(path)
     with quiet():
         return str(dequantised(file))
-
-
-def check_size(build: Callable[[], nn.Module], folder: Path, source: str) -> None:
-    """Raise a TombolaError where a model would have far more parameters than the files of a local folder hold.
-
-    A library fills the memory before it compares them. `build` makes the model, here without memory.
-    """
-    if not folder.is_dir():
-        return
-    stored, count = sum(file.stat().st_size for file in folder.glob("*.safetensors")), 0
-    # What cannot be made is refused by what loads it.
-    with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
-        count = count_parameters(build())
-    # Four-bit weights are two to a byte; an output layer may be new.
-    if count > 4 * stored + 2**26:
-        raise TombolaError(
-            f"the configuration of {source} asks for {count:,} parameters, and its files hold {stored:,} bytes; give "
-            "the configuration that it was saved with"
-        )
 
 
 def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = True) -> PreTrainedModel:
@@ -159,52 +94,6 @@ def load_model(source: str, dtype: torch.dtype | None = None, *, check: bool = T
         model, _ = read_weights(class_named(config, source), path, source, dtype="auto" if dtype is None else dtype)
         recognise(model, check=check)
     return model
-
-
-def refuse_lacking(source: str, kind: type, missing: Collection[str]) -> None:
-    """Raise a TombolaError where tensors of a class are missing from the checkpoint of `source`."""
-    if missing:
-        raise TombolaError(
-            f"{source} lacks {len(missing)} tensors of a {kind.__name__}, {min(missing)} among them, which would be "
-            "random; give a folder with all weights"
-        )
-
-
-def refuse_pickles(source: str, folder: Path) -> None:
-    """Raise a TombolaError where a local folder's weights are pickles alone, or its index leads to some.
-
-    Whoever wrote a pickle may run code where it is opened. Of a hub id only safetensors are asked for.
-    """
-    pickles = [] if any(folder.glob("*.safetensors")) else sorted(file.name for file in folder.glob("*.bin"))
-    for index in sorted(folder.rglob("*.safetensors.index.json")):
-        shards = read_json(index).get("weight_map")
-        names = map(str, shards.values()) if isinstance(shards, dict) else ()
-        pickles += [name for name in names if not name.endswith(".safetensors")]
-    if pickles:
-        raise TombolaError(
-            f"{source} holds weights as a pickle ({pickles[0]}), which Tombola does not open, as it may run code; give "
-            "them as safetensors"
-        )
-
-
-def refuse_other_shapes(source: str, model: nn.Module, folder: Path) -> None:
-    """Raise a TombolaError where a local folder's safetensors are of other shapes than a model's of their names.
-
-    Only the heads of the files are read.
-    """
-    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            for name in sorted(wanted.keys() & set(tensors.keys())):
-                if (stored := tensors.get_slice(name).get_shape()) != wanted[name]:
-                    raise _other_shape(source, name, stored, wanted[name])
-
-
-def _other_shape(source: str, name: str, stored: Iterable[int], wanted: Iterable[int]) -> TombolaError:
-    return TombolaError(
-        f"{source} holds {name} as {list(stored)}, and its configuration asks for {list(wanted)}; give the "
-        "configuration that it was saved with"
-    )
 
 
 def read_weights(
@@ -230,7 +119,7 @@ def read_weights(
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         return kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
 
-    check_size(build, Path(path), source)
+    check_size(build, Path(path).glob("*.safetensors"), f"the configuration of {source}")
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
     model, found = with_heads_of_zeros(
@@ -251,7 +140,7 @@ def read_weights(
                 f"{source} was fine-tuned for another number of labels: it holds {name} as {list(stored)}, and "
                 f"{list(wanted)} is needed; start from a pre-trained model without an output layer"
             )
-        raise _other_shape(source, name, stored, wanted)
+        raise other_shape(source, name, stored, wanted)
     anew = sorted(found["missing_keys"])
     refuse_lacking(source, type(model), [name for name in anew if not new_output or of_body(name)])
     if beyond := sorted(filter(of_body, found["unexpected_keys"])):
@@ -332,29 +221,6 @@ def quiet(*others: Any) -> Iterator[None]:
             one.set_verbosity(verbosity)
             if shown:
                 one.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def no_pickles(source: str) -> Iterator[None]:
-    """Refuse pickles while the block runs, wherever an index of `source`, at the hub too, leads a library.
-
-    Raises:
-        TombolaError: the library was about to open one.
-    """
-
-    def refuse(file: object, *_: object, **__: object) -> None:
-        raise TombolaError(
-            f"{source} holds weights as a pickle ({Path(str(file)).name}), which Tombola does not open, as it may run "
-            "code; give them as safetensors"
-        )
-
-    # Libraries have no way to be told: they look at how the name of each file ends.
-    opener: Any = torch
-    before, opener.load = opener.load, refuse
-    try:
-        yield
-    finally:
-        opener.load = before
 
 
 _LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bis required\b", re.ASCII)

@@ -14,8 +14,8 @@ from huggingface_hub.errors import HFValidationError
 from torch import nn
 
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.loading import CONFIG, PIPELINE
 from tombola.checkpoints.model_libraries import library_of
+from tombola.checkpoints.refusals import CONFIG, PIPELINE
 from tombola.foundations.atomic_files import write_text
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 

@@ -9,7 +9,11 @@ from tombola.cli.command import Command, add_out, checked_config, given_settings
 from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from tombola.foundations.progress import Progress
     from tombola.study.session import Session
+    from tombola.study.trail import Trail
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +47,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
-    from tombola.pruning.one_shot import single_cut
-    from tombola.pruning.search.guessing import check_full_model
     from tombola.study.session import Session
     from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
@@ -68,26 +70,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     ):
         trail = Trail(session, draft, anatomy, chosen.name, options.seed)
         if once:
-            # Before the full model is scored, so that a density that cannot be is found at once.
-            ticket, updated = single_cut(
-                model,
-                session.task,
-                chosen.name,
-                density,
-                options=session.config.search,
-                evaluation=session.evaluation(bars, "train"),
-                seed=options.seed,
-            )
-            check_full_model(session.task, trail.score_full(model, bars).predictions, "dev")
-            trail.add_cut(ticket, updated, bars)
+            _cut(trail, model, density, bars)
         else:
-            trail.score_full(model, bars, importance=session.config.searched == "dev")
-            trail.run.search(chosen.name, bars)
-            if not len(Ticket.load(trail.ticket("good"))):
-                raise TombolaError(
-                    f"nothing of the model is left: on {session.task.title} a network without anything holds the "
-                    "threshold as well; train the model for longer, or take the threshold over chance (--over-chance)"
-                )
+            _search(trail, model, bars)
         trail.run.pruned(chosen.name, "good", bars)
         trail.finish(options.typed, "pruned")
         place, model_folder = trail.ticket("good"), trail.seed_folder.updated(chosen.name)
@@ -104,6 +89,40 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
         print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
     return result
+
+
+def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] | None, progress: "Progress") -> None:
+    """Cut once, by importance on training rows."""
+    from tombola.pruning.one_shot import single_cut
+    from tombola.pruning.search.guessing import check_full_model
+
+    session = trail.session
+    # Before the full model is scored, so that a density that cannot be is found at once.
+    ticket, updated = single_cut(
+        model,
+        session.task,
+        trail.method,
+        density,
+        options=session.config.search,
+        evaluation=session.evaluation(progress, "train"),
+        seed=trail.seed_folder.seed,
+    )
+    check_full_model(session.task, trail.score_full(model, progress).predictions, "dev")
+    trail.add_cut(ticket, updated, progress)
+
+
+def _search(trail: "Trail", model: "nn.Module", progress: "Progress") -> None:
+    """Search, and refuse a ticket of which nothing is left."""
+    from tombola.tickets.ticket import Ticket
+
+    session = trail.session
+    trail.score_full(model, progress, importance=session.config.searched == "dev")
+    trail.run.search(trail.method, progress)
+    if not len(Ticket.load(trail.ticket("good"))):
+        raise TombolaError(
+            f"nothing of the model is left: on {session.task.title} a network without anything holds the "
+            "threshold as well; train the model for longer, or take the threshold over chance (--over-chance)"
+        )
 
 
 def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:

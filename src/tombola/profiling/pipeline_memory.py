@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from tombola.architectures.denoisers import PARTS
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import denoisers
-from tombola.checkpoints.checkpoint import outline
+from tombola.checkpoints.checkpoint import blank_shrunk
 from tombola.checkpoints.denoisers import index_of, reading
-from tombola.checkpoints.loading import MARK, refuse_other_shapes
+from tombola.checkpoints.refusals import MARK, refuse_other_shapes
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.profiling.known_pipelines import KnownPipeline
 from tombola.profiling.tensor_memory import Need, bytes_of, estimate
@@ -137,7 +137,7 @@ def parts_of(source: str) -> Parts | None:
             with one_line(f"the configuration of its {kind}", "write the pipeline again"), torch.device("meta"):
                 part, folder = _part(pipeline, name, kind, _config_in(source, name, kind)), Path(source) / name
                 if (folder / MARK).is_file():
-                    part = replace(part, build=functools.partial(outline, folder))
+                    part = replace(part, build=functools.partial(blank_shrunk, folder))
                 made = part.build()
                 refuse_other_shapes(name, made.vae if isinstance(made, Decoding) else made, folder)
         except TombolaError as error:
@@ -157,7 +157,7 @@ def denoiser_builder(source: str) -> tuple[Callable[[], nn.Module], bool]:
     """
     folder = denoisers.denoiser_folder(source)
     if (folder / MARK).is_file():
-        return functools.partial(outline, folder), True
+        return functools.partial(blank_shrunk, folder), True
 
     def build() -> nn.Module:
         model = denoisers.load(source, weights=False)

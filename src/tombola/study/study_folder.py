@@ -93,7 +93,8 @@ class StudyFolder:
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
         references, shared = task.references("dev"), not task.trained
         ticket = _predictions(have.values())
-        empty = [read_row(place)["weights"] == 0 for place in have.values()]
+        kinds = pruning_method(method).sites or ("weights",)
+        empty = [not any(map(read_row(place).__getitem__, kinds)) for place in have.values()]
         verdict = statistics.verdict(
             metric, full, ticket, references, seed=0, resamples=resamples, shared=shared, empty=empty
         )

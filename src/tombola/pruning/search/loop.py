@@ -76,26 +76,7 @@ def search_ticket(
     state = entire = run.begin(full)
     for phase in plan.phases:
         state = run.run_phase(phase, state)
-    # Where none other is named, the pass that scores ranks the sites too.
-    ranked = task.text_facts(task.importance_split or evaluation.split) if plan.full_ticket.sites else None
-    good = state.ticket.with_provenance(
-        ticket="good",
-        method=plan.method.name,
-        task=task.name,
-        metric=task.metric.name,
-        split=evaluation.split,
-        stage="retrained" if trains else "pruned",
-        threshold=options.threshold,
-        full_score=entire.evaluation.score,
-        score=state.evaluation.score,
-        **({} if ranked is None else {"importance": dict(ranked)}),
-    )
-    if not len(good):
-        warn(
-            f"nothing of the ticket is left: on {task.name} a network without any holds the threshold "
-            f"({run.bound:.3f}) as well; take the threshold over chance (--over-chance)",
-            stacklevel=3,
-        )
+    good = run.good_ticket(entire, state)
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
 
@@ -153,7 +134,7 @@ class _Run:
         if options.curve_until is not None:
             self.curve_bound = accepted(task, full.score, options.curve_until, split, over_chance=over)
         for warning in warnings(task, full.predictions, split, self.bound):
-            # A note would go with the bar; what a search will not say must stay on the screen.
+            # Past a method, the search, and what decorates it. A note would go with the bar.
             warn(warning, stacklevel=4)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
@@ -175,6 +156,30 @@ class _Run:
                 if bound is None or not metric.holds(evaluation.score, bound):
                     break
         return holding
+
+    def good_ticket(self, entire: State, found: State) -> Ticket:
+        """The ticket of a state, with its provenance; nothing of it may be left, which is said."""
+        task, split = self.task, self.evaluation.split
+        facts: dict[str, object] = {
+            "method": self.plan.method.name,
+            "task": task.name,
+            "metric": task.metric.name,
+            "split": split,
+            "stage": "pruned" if self.retrain is None else "retrained",
+            "threshold": self.options.threshold,
+            "full_score": entire.evaluation.score,
+            "score": found.evaluation.score,
+        }
+        if self.plan.full_ticket.sites:
+            # Where none other is named, the pass that scores ranks the sites too.
+            facts["importance"] = dict(task.text_facts(task.importance_split or split))
+        if not len(found.ticket):
+            warn(
+                f"nothing of the ticket is left: on {task.name} a network without any holds the threshold "
+                f"({self.bound:.3f}) as well; take the threshold over chance (--over-chance)",
+                stacklevel=4,
+            )
+        return found.ticket.with_provenance(ticket="good", **facts)
 
     def _evaluate(self, part: Subnetwork) -> Evaluation:
         sites = bool(self.plan.full_ticket.sites)

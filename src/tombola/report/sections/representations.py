@@ -73,7 +73,7 @@ def _about_likeness(points: Sequence[Point]) -> str:
     ends = sorted((point for point in points if point.layer == last), key=lambda point: -point.value)
     listed = and_words([f"{_called(point)} {number_format.score(point.value)}" for point in ends])
     text = f"After the last layer the likeness to the full model is {listed}."
-    if ends[0].low <= ends[1].high if len(ends) > 1 else False:
+    if len(ends) > 1 and ends[0].low <= ends[1].high:
         text += " The first two are not told apart."
     good = [point for point in points if (point.ticket, point.stage) == ("good", "pruned")]
     if good:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from tombola.architectures.denoisers import DENOISER_CLASSES, class_of_denoiser
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.denoisers import Schedule, index_of
-from tombola.checkpoints.loading import quiet, refuse_pickles
+from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.refusals import refuse_pickles
 from tombola.foundations.errors import TombolaError
 
 _VAE = "vae"

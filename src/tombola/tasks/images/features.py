@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProjection, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from tombola.checkpoints.loading import no_pickles, quiet, refuse_lacking, refuse_pickles
+from tombola.checkpoints.loading import quiet
+from tombola.checkpoints.refusals import no_pickles, refuse_lacking, refuse_pickles
 from tombola.foundations.errors import TombolaError, one_line, reason
 from tombola.metrics.scores import Array
 

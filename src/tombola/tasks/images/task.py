@@ -18,7 +18,7 @@ from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.denoisers import Schedule
-from tombola.checkpoints.loading import MARK
+from tombola.checkpoints.refusals import MARK
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric

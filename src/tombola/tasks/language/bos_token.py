@@ -18,6 +18,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import Item, Tokens
 from tombola.tasks.language.log_likelihood import read_plainly
+from tombola.tasks.long_texts import beginning
 
 TEXTS, TOKENS = 64, 24
 """Texts that are asked of, and tokens of each: it is felt most just after it."""
@@ -91,7 +92,8 @@ def choose(model: nn.Module, tokenizer: PreTrainedTokenizerBase, texts: Sequence
     The first token of all is left out: after nothing, nobody can predict it. A TombolaError if no text has two.
     """
     encoder = Encoder(tokenizer, None, TOKENS)
-    beginnings = [tokens[:TOKENS] for tokens in encoder.tokens(texts[:TEXTS]) if len(tokens) > 1]
+    heads = [beginning(text, tokenizer, TOKENS) for text in texts[:TEXTS]]
+    beginnings = [tokens[:TOKENS] for tokens in encoder.tokens(heads) if len(tokens) > 1]
     if not beginnings:
         raise TombolaError("there is no text to find the BOS token with; name one")
     options = candidates(tokenizer)

@@ -12,15 +12,17 @@ followed: it counts the border in tokens of the context alone, and so loses the 
 the context's last (`: C`), or reads the context's in two ways.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.item import Item, Tokens, shared_prefix_length
-from tombola.tasks.long_texts import beginning
+from tombola.tasks.long_texts import beginning, pieces
 
 
 class Encoder:
@@ -46,7 +48,9 @@ class Encoder:
             for context in (example.context, *example.free)
             for text in (context, *(context + choice for choice in example.choices))
         )
-        tokens = dict(zip(strings, self.tokens(strings), strict=True))
+        # What is cut is too long, which only its first tokens tell.
+        heads = [beginning(text, self._tokenizer, self._positions + 2) for text in strings]
+        tokens = dict(zip(strings, self.tokens(heads), strict=True))
         items = [self._item(ability, example, tokens) for example in ability.examples]
         for number, (item, example) in enumerate(zip(items, ability.examples, strict=True), start=1):
             if item.positions > self._positions:
@@ -95,9 +99,13 @@ class Encoder:
             for begin, end in spans
         ]
 
-    def stream(self, texts: Iterable[str]) -> list[int]:
-        """The tokens of texts one after another, with the BOS token before each."""
-        return [token for tokens in self.tokens(texts) for token in (*self._bos, *tokens)]
+    def stream(self, texts: Iterable[str]) -> NDArray[np.int64]:
+        """The tokens of texts one after another, with the BOS token before each: [tokens]."""
+        parts = [np.array([], dtype=np.int64)]
+        for text in texts:
+            parts.append(np.array(self._bos, dtype=np.int64))
+            parts += [np.array(self.tokens([piece])[0], dtype=np.int64) for piece in pieces(text)]
+        return np.concatenate(parts)
 
     def _item(self, ability: Ability, example: Example, tokens: dict[str, Tokens]) -> Item:
         sequences, given = [], []
@@ -116,6 +124,11 @@ class Encoder:
 
     def _sized(self, text: str) -> tuple[Tokens, list[float]]:
         """Tokens, and how many of the text's bytes each stands for."""
+        found = [self._sized_piece(piece) for piece in pieces(text)]
+        chain = itertools.chain.from_iterable
+        return tuple(chain(tokens for tokens, _ in found)), [*chain(sizes for _, sizes in found)]
+
+    def _sized_piece(self, text: str) -> tuple[Tokens, list[float]]:
         if not getattr(self._tokenizer, "is_fast", False):
             (tokens,) = self.tokens([text])
             return tokens, [len(text.encode()) / max(1, len(tokens))] * len(tokens)

@@ -485,7 +485,7 @@ class LanguageTask(Task):
     @override
     def calibration_text(self, samples: int, sequence_length: int, seed: int = 0) -> list[Tensor]:
         """Stretches of the training text, drawn: `samples` batches of token ids, int64 [1, up to sequence_length]."""
-        tokens = torch.tensor(self._encoder().stream(self._text), dtype=torch.int64)
+        tokens = torch.from_numpy(self._encoder().stream(self._text))
         return windows(tokens, samples, min(sequence_length, self.positions, len(tokens)), seed=seed)
 
 

@@ -20,7 +20,7 @@ from tombola.metrics.statistics import interval, paired_difference
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
-from tombola.tasks.long_texts import beginnings
+from tombola.tasks.long_texts import encoded
 from tombola.tasks.padding import ends_with_padding, first_position, known_padding, position_table
 
 _BUCKET = 50
@@ -295,12 +295,10 @@ class TextTask(Task):
             texts = self.corpus.splits[split]
             second = None if texts.second is None else list(texts.second)
             with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
-                cut = beginnings(list(texts.first), second, self.tokenizer, self.max_length)
-                found = self.tokenizer(*cut, truncation=True, max_length=self.max_length)
-            rows = [{name: found[name][i] for name in found} for i in range(len(texts))]
+                rows = encoded(list(texts.first), second, self.tokenizer, self.max_length)
             for row, example in enumerate(rows):
                 if not example["input_ids"]:
-                    example.update({name: [1] if name == "attention_mask" else [0] for name in found})
+                    example.update({name: [1] if name == "attention_mask" else [0] for name in example})
                     example["input_ids"] = [
                         self._token_of_nothing(f"row {row + 1} of the split {split} ({self.title})")
                     ]

@@ -7,7 +7,7 @@ Plot summaries of Rotten Tomatoes need no hub; WikiText from the hub has whole a
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tombola.foundations.parsing import read_text
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.data.files import hub_splits
 from tombola.tasks.language.abilities.ability import Ability, Example
+from tombola.tasks.long_texts import pieces
 
 PLOTS = 200
 """Plot summaries that judge, about 30,000 tokens; the other 880 train."""
@@ -143,9 +144,9 @@ def _beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> st
 def guess_bits(tokenizer: PreTrainedTokenizerBase, known: Iterable[str], judged: Iterable[str]) -> float:
     """Bits per byte of `judged` by the frequencies of tokens in `known`, with one added to each (Laplace)."""
 
-    def tokens(text: str) -> list[int]:
-        found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return found
+    def tokens(text: str) -> Iterator[int]:
+        for piece in pieces(text):
+            yield from tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
 
     counts = Counter(token for text in known for token in tokens(text))
     whole = sum(counts.values()) + len(tokenizer)
