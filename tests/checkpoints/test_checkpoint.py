@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
-from builders.encoders import some_weights
+from builders.encoders import some_weights, tokenizer
 from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
@@ -261,3 +261,8 @@ def test_code_beside_the_model_is_never_run(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(TombolaError, match="is damaged"):
         load(tmp_path / "small")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_tokenizer_itself_stands_beside_the_model(bert: PreTrainedModel, tmp_path: Path) -> None:
+    save_shrunk(bert, tickets(bert)["single heads"], tmp_path / "small", tokenizer=tokenizer())
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "small").get_vocab() == tokenizer().get_vocab()

@@ -77,7 +77,7 @@ def test_a_ticket_of_weights_and_the_folder(tmp_path: Path) -> None:
     given = padded("bert", 3, 11) | {"token_type_ids": torch.tensor([[0] * 5 + [1] * 6] * 3)}
     expected = computed(masked(model.float(), ticket), given)
     torch.testing.assert_close(run(tmp_path / "onnx", given), expected, atol=1e-5, rtol=1e-5)
-    assert Ticket.load(tmp_path / "onnx") == ticket
+    assert Ticket.load(tmp_path / "onnx" / "ticket") == ticket
     assert AutoConfig.from_pretrained(tmp_path / "onnx").architectures == ["BertForSequenceClassification"]
     assert json.loads((tmp_path / "onnx" / "config.json").read_text())["model_type"] == "bert"
     graph = (tmp_path / "onnx" / "model.onnx").read_bytes()

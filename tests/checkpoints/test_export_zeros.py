@@ -13,6 +13,7 @@ from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import save_zeros
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import masked
+from tombola.tickets.find_tickets import ticket_folder
 from tombola.tickets.ticket import Ticket
 
 
@@ -28,7 +29,9 @@ def test_plain_transformers_loads_what_the_masked_model_is(name: str, tmp_path: 
             key: tensor.shape for key, tensor in model.state_dict().items()
         }
         torch.testing.assert_close(computed(again, given), computed(masked(model, ticket), given), atol=1e-5, rtol=1e-5)
-        assert Ticket.load(tmp_path / str(index)) == ticket
+        assert Ticket.load(ticket_folder(tmp_path / str(index))) == ticket
+        # Engines take every such file beside the configuration for weights.
+        assert [file.name for file in (tmp_path / str(index)).glob("*.safetensors")] == ["model.safetensors"]
 
 
 def test_pruned_weights_are_zeros_and_the_others_as_they_were(tmp_path: Path) -> None:

@@ -347,10 +347,7 @@ class TestTicket:
 
     def test_none_there(self, tmp_path: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", tmp_path / "none")
-        assert (
-            said
-            == f"no ticket in {tmp_path / 'none'}: ticket.json is missing; give the folder of a ticket, such as good/"
-        )
+        assert said == f"{tmp_path / 'none'} does not exist; give the folder of a ticket, such as good/"
 
     def test_a_file_instead_of_its_folder(self, tmp_path: Path, ticket: Path, full: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, "score", *flags("score", model=full), "--ticket", ticket / "ticket.json")
@@ -426,7 +423,7 @@ class TestSettings:
             (
                 "methods",
                 "layer",
-                "methods: unknown pruning method 'layer'; known: heads+mlps, heads+neurons, ",
+                "methods: unknown pruning method 'layer'; did you mean layers? known: heads+mlps, heads+neurons, ",
             ),
             ("neuron_block", "0", "neuron_block must be 1 or more, not 0"),
             ("methods", "weights,weights", "name at least one method, and each once"),

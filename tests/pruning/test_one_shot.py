@@ -47,7 +47,7 @@ def stub() -> Task:
     return cast(Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", **facts, **labels))
 
 
-def cut(fake: Fake, densities: Mapping[str, float], **options: Any) -> Ticket:
+def cut(fake: Fake, densities: float | Mapping[str, float], **options: Any) -> Ticket:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.pruning.one_shot.evaluate", fake)
         return one_shot(MODEL, stub(), densities, block=BLOCK, **options)
@@ -100,6 +100,10 @@ def test_kinds_do_not_touch_each_other_and_their_order_is_nothing() -> None:
     assert both == cut(Fake(lambda _: 0.5, 3), {"heads": 0.2, "neurons": 0.5})
     assert both.counts() == {"heads": 6, "neurons": 9}
     assert cut(Fake(lambda _: 0.5, 3), {"heads": 0.2, "neurons": 1.0}).masks["heads"].equal(both.heads)
+
+
+def test_one_share_is_that_of_heads_and_mlps() -> None:
+    assert cut(Fake(lambda _: 0.5), 0.5) == cut(Fake(lambda _: 0.5), {"heads": 0.5, "mlps": 0.5})
 
 
 def test_importance_is_asked_for_once_on_training_rows_of_the_whole_model() -> None:

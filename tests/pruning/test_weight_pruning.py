@@ -362,3 +362,9 @@ def test_calibration_on_one_token_is_said() -> None:
         calibration_inputs([torch.full((2, 5), 7), torch.full((1, 3), 7)], nn.Linear(1, 1))
     with warnings.catch_warnings(action="error"):
         calibration_inputs([torch.full((2, 5), 7), torch.full((1, 3), 8)], nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("given", ["a text", ["a text", "another"]])
+def test_strings_are_no_calibration_yet(given: Any) -> None:
+    with pytest.raises(TombolaError, match="batches of token ids, not strings; encode it first"):
+        calibration_inputs(given, nn.Linear(2, 2))

@@ -61,6 +61,14 @@ def test_a_ticket_of_which_nothing_is_left_matches_nothing(
 ) -> None:
     (verdict,) = judged(tmp_path, True, {"good": ANSWERS}, method, **left)
     assert (verdict["empty"], verdict["matches"]) == (empty, not empty)
+    assert ("--over-chance" in str(verdict["sentence"])) == bool(empty)
+
+
+def test_a_control_that_answers_all_alike_is_no_matter_of_the_threshold(tmp_path: Path) -> None:
+    good, bad = judged(tmp_path, True, {"good": ANSWERS, "bad": np.zeros_like(ANSWERS)})
+    assert (good["alike"], bad["alike"], bad["matches"]) == (0, 2, False)
+    assert "says nothing, because it answers every example alike" in str(bad["sentence"])
+    assert "--over-chance" not in str(bad["sentence"])
 
 
 def judged(

@@ -28,7 +28,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import loading, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import LIBRARIES, Library, library_of, save_companions
+from tombola.checkpoints.model_libraries import LIBRARIES, Companions, Library, library_of, save_companions
 from tombola.checkpoints.refusals import CONFIG, MARK, PIPELINE, refuse_pickles
 from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError, memory_errors, reading
@@ -36,7 +36,7 @@ from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
-from tombola.tickets.ticket import FILES, Ticket, every_site
+from tombola.tickets.ticket import BESIDE, FILES, Ticket, every_site
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, ModelMixin
@@ -87,7 +87,7 @@ class _Origin:
 
 
 @memory_errors()
-def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
     """Make a model smaller, prove on what was written that it equals the masked one, and publish it as a new folder.
 
     Heads and MLPs are removed from the network. Weights that were pruned are left out of the file and are zeros again
@@ -97,7 +97,8 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         model: the whole model, of transformers or a denoiser of diffusers; it is not changed.
         ticket: what survives.
         folder: new; `load` reads it.
-        tokenizer: source of a tokenizer to put beside the model, where it has one; of a denoiser, of its schedule.
+        tokenizer: to put beside the model, or the source that has one: folder, hub id, asset; of a denoiser, the
+            source of its schedule, or the scheduler.
 
     Returns:
         The largest difference of an output between the model that was read back and the masked one, relative to the
@@ -126,7 +127,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
 
 
 @memory_errors()
-def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
     """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
 
     Arguments, what it returns, and errors are those of `save_shrunk`.
@@ -135,14 +136,15 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft, quiet():
         library.save(expanded(small), draft)
-        ticket.write(draft)
+        (draft / BESIDE).mkdir()
+        ticket.write(draft / BESIDE)
         save_companions(tokenizer, draft)
         apart = verify_equivalent(model, small, library.read(model, draft), "the model with zeros")
         ModelCardWriter("zeros", model, small, apart).write(draft)
     return apart
 
 
-def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: str | None = None) -> None:
+def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: Companions | None = None) -> None:
     """Save a model so that it can be opened again: a shrunk one by `load`, any other by its own library.
 
     A model that `load` opened may have been trained since; it is written in the small layout, into a new folder or over

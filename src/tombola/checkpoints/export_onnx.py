@@ -17,12 +17,12 @@ from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.checkpoints.model_card import ONNX, ModelCardWriter
-from tombola.checkpoints.model_libraries import save_companions
+from tombola.checkpoints.model_libraries import Companions, save_companions
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.subnetworks.equivalence import computed, difference, meaningful
 from tombola.subnetworks.subnetwork import masked, shrunk
-from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket import BESIDE, Ticket
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages that the export needs: the extra `onnx`."""
@@ -33,7 +33,7 @@ _TRIED = (_EXPORTED, (1, 3), (3, 17))
 
 
 @memory_errors()
-def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: str | None = None) -> float:
+def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
     """Write a ticket as an ONNX graph in fp32, and prove with ONNX Runtime that it computes what the masked model does.
 
     Inputs are those of the model by name (`input_ids`, `attention_mask`, `token_type_ids` where the model tells
@@ -43,7 +43,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
     Args:
         model: the whole model; it is not changed.
         ticket: what survives. Pruned weights are zeros in the graph; pruned heads and MLPs are not in it.
-        folder: new: `model.onnx`, the configuration, the ticket.
+        folder: new: `model.onnx`, the configuration, the ticket in `ticket/`.
         tokenizer: source of a tokenizer to put beside the model, where it has one.
 
     Returns:
@@ -69,7 +69,8 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
         config = copy.deepcopy(model.config)
         config.architectures = [type(model).__name__]
         config.save_pretrained(draft)
-        ticket.write(draft)
+        (draft / BESIDE).mkdir()
+        ticket.write(draft / BESIDE)
         save_companions(tokenizer, draft)
         reference, apart = masked(plain, ticket), 0.0
         for shape in _TRIED:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import transformers
 from accelerate import init_empty_weights
@@ -99,6 +99,14 @@ class Library(ABC):
     @abstractmethod
     def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
         """Batch sizes at which a model's cost is measured by default; one example takes so many multiply-adds."""
+
+
+class _Saved(Protocol):
+    def save_pretrained(self, save_directory: Any) -> object: ...
+
+
+Companions = str | Path | _Saved
+"""Source of a tokenizer or schedule (folder, hub id, asset), or that itself."""
 
 
 class TransformersLibrary(Library):
@@ -282,7 +290,9 @@ def load_any(source: str, *, check: bool = True) -> nn.Module:
     return library_at(locate(source)).load(source, check=check)
 
 
-def save_companions(source: str | None, folder: Path) -> None:
+def save_companions(source: Companions | None, folder: Path) -> None:
     """Put the tokenizer of a model beside what was made of it, or the schedule of a denoiser, where there is one."""
-    if source is not None:
-        library_at(source).save_companions(source, folder)
+    if isinstance(source, str | Path):
+        library_at(str(source)).save_companions(str(source), folder)
+    elif source is not None:
+        source.save_pretrained(folder)

@@ -217,8 +217,7 @@ class Verdict:
             seeds = f"Over {self.n_seeds} seeds" if self.n_seeds > 1 else "With one seed"
             return (
                 f"{seeds}, {name} says nothing, because {self.says_nothing}: {what} {self.mean:.3f}, "
-                f"chance {self.chance:.3f}, the full model {self.full_mean:.3f}; {difference}. A threshold that it "
-                "holds is held without it: take the threshold over chance (--over-chance)."
+                f"chance {self.chance:.3f}, the full model {self.full_mean:.3f}; {difference}."
             )
         if self.rule == "bootstrap":
             scores = f"{what} {self.mean:.3f} against the full model's {self.full_mean:.3f}; {difference}"

@@ -65,6 +65,11 @@ def count(inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, object]:
 
 
 def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
+    if isinstance(one, str):
+        raise TombolaError(
+            "calibration is text in batches of token ids, not strings; encode it first, as "
+            "[tokenizer(text, return_tensors='pt') for text in texts]"
+        )
     if not isinstance(one, Batch):
         return {"input_ids": one} if isinstance(one, Tensor) else one
     return one.calibration_inputs

@@ -20,7 +20,7 @@ from tombola.tasks.base import Task
 from tombola.tickets.kinds import TICKET_KINDS
 from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
-from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket import Ticket, every_site
 
 ON_TRAINING_ROWS = EvaluationOptions(split="train")
 """Options of the pass that measures importance, on rows that do not judge."""
@@ -30,7 +30,7 @@ ON_TRAINING_ROWS = EvaluationOptions(split="train")
 def one_shot(
     model: nn.Module,
     task: Task,
-    densities: Mapping[str, float],
+    densities: float | Mapping[str, float],
     *,
     block: int = 1,
     normalise_layers: bool | None = None,
@@ -41,8 +41,8 @@ def one_shot(
     Args:
         model: a fine-tuned whole model; it is not changed.
         task: gives data and loss; a ticket of weights asks for none.
-        densities: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share that stays, from 0 to 1. The count is
-            rounded.
+        densities: kind of site (`heads`, `mlps`, `neurons`) or `weights` → share that stays, from 0 to 1; one number
+            for all kinds that a search prunes by default, heads and MLPs in most families. The count is rounded.
         block: neurons of a block. Single ones make the better tickets; larger blocks leave MLPs of rounder sizes.
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         evaluation: of the pass that measures importance, over training rows by default, so that the dev rows can judge;
@@ -52,6 +52,8 @@ def one_shot(
         TombolaError: unknown architecture or kinds, a share that is none, or the model's outputs mean something else
             than the task's labels.
     """
+    if not isinstance(densities, Mapping):
+        densities = dict.fromkeys(every_site(dissect(model)).split("+"), densities)
     kind = next((one for one in TICKET_KINDS if set(one.split("+")) == set(densities)), None)
     if kind is None:
         raise TombolaError(

@@ -32,7 +32,7 @@ from tombola.pruning.calibration import Calibration, calibration_inputs
 from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored, prunable_anatomy
 from tombola.pruning.weight_pruning import masks_without_data, prune_by_blocks, record
 from tombola.subnetworks.recognition import recognise
-from tombola.tickets.ticket import MASKS, bits, write_head
+from tombola.tickets.ticket import BESIDE, MASKS, bits, write_head
 
 _SPARE = 1 << 26
 """Bytes that a disk shall have free beyond the shards and masks."""
@@ -188,7 +188,7 @@ def _stored_dtype(anatomy: Anatomy, shards: TensorFiles, names: dict[str, str]) 
 class PrunedCheckpoint:
     """Checkpoint that was pruned and written: of its prunable `weights`, `survivors` are left; `seconds` of wall time.
 
-    The folder loads with plain `from_pretrained`, and with `Ticket.load`.
+    The folder loads with plain `from_pretrained`; the ticket lies in its `ticket/`.
     """
 
     folder: Path
@@ -249,7 +249,9 @@ def prune_checkpoint(
         written = shards.copy_into(draft, frozenset(names[matrix.parameter] for matrix in anatomy.matrices))
         stack.callback(written.close)
         shapes = {matrix.name: matrix.shape for matrix in anatomy.matrices}
-        masks = TensorFiles.create(draft / MASKS, {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices})
+        (ticket := draft / BESIDE).mkdir()
+        packed = {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices}
+        masks = TensorFiles.create(ticket / MASKS, packed)
         stack.callback(masks.close)
         work = StreamedModel(model, anatomy, names, shards, written, masks, cut, dtype)
         if cut.calibrated:
@@ -261,7 +263,7 @@ def prune_checkpoint(
                 progress.note(f"layer {matrix.layer + 1} of {anatomy.matrices[-1].layer + 1}")
         written.close()
         masks.close()
-        write_head(draft, "weights", anatomy.signature, shapes, {"weights": work.survivors}, record(cut, inputs))
+        write_head(ticket, "weights", anatomy.signature, shapes, {"weights": work.survivors}, record(cut, inputs))
         found = PrunedCheckpoint(out, anatomy.signature, work.survivors, anatomy.weights, time.perf_counter() - started)
         _write_card(draft, type(model).__name__, cut, found)
     return found
@@ -284,6 +286,6 @@ def _write_card(folder: Path, kind: str, cut: WeightCut, found: PrunedCheckpoint
         f"Written by Tombola: {found.survivors:,} of {found.weights:,} prunable weights survive; the others "
         f"({found.sparsity:.1%}) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are the original's.",
         f'```python\nfrom transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder\n```',
-        "`tombola.Ticket.load` reads which weights survive. No scores were measured.",
+        '`tombola.Ticket.load("ticket")` reads which weights survive. No scores were measured.',
     ]
     write_text(folder / "README.md", f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n")

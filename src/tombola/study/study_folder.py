@@ -109,6 +109,9 @@ class StudyFolder:
         which = f"the {name} ticket" if name in TICKETS else _SUPER[name]
         sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
         more = beside_controls(against) if verdict.learned and not verdict.says_nothing else ""
+        if verdict.learned and verdict.says_nothing and name == "good":
+            # Of a search it is the threshold's doing; bad and random tickets may well be no better.
+            more = "A threshold that it holds is held without it: take the threshold over chance (--over-chance)."
         return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)
 
     def _scored(self, stage: Stage, method: str, name: str) -> dict[SeedFolder, Path]:

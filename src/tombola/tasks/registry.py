@@ -123,7 +123,7 @@ def check_task(name: str) -> None:
     """Raise a TombolaError where a task is unknown, and no file or folder either."""
     with system_errors():
         if name not in (known := named_tasks()) and not Path(name).expanduser().exists():
-            raise TombolaError(f"{unknown('task', name, known)}, or a file or folder of your own")
+            raise TombolaError(f"{unknown('task', name, known)}; and there is no file or folder of this name")
 
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":

@@ -8,7 +8,7 @@ from pathlib import Path
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind
-from tombola.tickets.ticket import MASKS, Ticket
+from tombola.tickets.ticket import BESIDE, HEAD, MASKS, Ticket
 
 NO_TASK = "unknown task"
 """Name for the task of tickets whose provenance names none."""
@@ -74,7 +74,7 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
 def _same(one: FoundTicket, other: FoundTicket) -> bool:
     if one.seed == "–" or replace(one, folder=other.folder) != other:
         return False
-    heads = (read_json(found.folder / "ticket.json") for found in (one, other))
+    heads = (read_json(found.folder / HEAD) for found in (one, other))
     return next(heads) == next(heads) and filecmp.cmp(one.folder / MASKS, other.folder / MASKS, shallow=False)
 
 
@@ -84,23 +84,28 @@ def ticket_folder(place: Path) -> Path:
     Raises:
         TombolaError: there are several.
     """
-    if (place / "ticket.json").is_file():
-        return place
+    if (own := _own(place)) is not None:
+        return own
     found = _inside(place, "good") if place.is_dir() else []
     if len(found) > 1:
         raise TombolaError(f"{place} holds {len(found)} good tickets; name one of them, such as {found[0]}")
     return found[0] if found else place
 
 
+def _own(place: Path) -> Path | None:
+    """Folder of the ticket that a folder is, or that stands beside the model in it."""
+    return next((one for one in (place, place / BESIDE) if (one / HEAD).is_file()), None)
+
+
 def _find(place: Path, ticket: str) -> list[FoundTicket]:
     if not place.is_dir():
         problem = "is a file, not a folder" if place.exists() else "does not exist"
         raise TombolaError(f"{place} {problem}; give folders of tickets, of studies, or of imported masks")
-    if (place / "ticket.json").is_file():
-        return [_look(place)]
+    if (own := _own(place)) is not None:
+        return [_look(own)]
     found = [_look(folder) for folder in _inside(place, ticket)]
     if not found:
-        other = sorted({path.parent.name for path in place.rglob("ticket.json")} - {"shrunk"})
+        other = sorted({path.parent.name for path in place.rglob(HEAD)} - {"shrunk"})
         hint = f"there are others, take them with --ticket: {', '.join(other)}" if other else "is it a study's folder?"
         raise TombolaError(f"no ticket in a folder {ticket}/ anywhere under {place}; {hint}")
     # Other methods find tickets of the same kind, which are no seeds of one another's.
@@ -114,12 +119,12 @@ def _find(place: Path, ticket: str) -> list[FoundTicket]:
 
 def _inside(place: Path, ticket: str) -> list[Path]:
     """Folders of tickets of a name anywhere under a folder; what a killed run left half-written begins with a dot."""
-    paths = (path.parent for path in sorted(place.rglob(f"{ticket}/ticket.json")))
+    paths = (path.parent for path in sorted(place.rglob(f"{ticket}/{HEAD}")))
     return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(place).parts)]
 
 
 def _look(folder: Path) -> FoundTicket:
-    head = read_json(folder / "ticket.json")
+    head = read_json(folder / HEAD)
     provenance = head.get("provenance")
     if head.get("kind") not in TICKET_KINDS or not isinstance(provenance, Mapping):
         # Loading says what is wrong with it.

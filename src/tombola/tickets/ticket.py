@@ -33,6 +33,8 @@ def every_site(anatomy: Anatomy) -> TicketKind:
 FORMAT = 1
 HEAD, MASKS = FILES = ("ticket.json", "masks.safetensors")
 """The files of a ticket: all but its masks, and these."""
+BESIDE = "ticket"
+"""Folder of a ticket in that of a model for other tools, which take every safetensors file there for weights."""
 
 
 @dataclass(frozen=True, eq=False)

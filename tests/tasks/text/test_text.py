@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
@@ -464,3 +465,17 @@ def test_a_search_may_go_by_the_mean_of_both_correlations(checkpoint: Path) -> N
     assert "search_metric" not in TextTask.from_rows(train_rows, dev_rows, tokenizer(), regression=True).facts()
     with pytest.raises(TombolaError, match="accuracy does not score values"):
         TextTask.from_rows(train_rows, dev_rows, tokenizer(), regression=True, search="accuracy")
+
+
+def test_rows_of_pandas_are_those_of_dictionaries() -> None:
+    train, dev = rows(40, 1), rows(20, 2)
+    found = TextTask.from_rows(pd.DataFrame(train), pd.DataFrame(dev), tokenizer())
+    expected = TextTask.from_rows(train, dev, tokenizer())
+    assert found.corpus.splits["train"].first == expected.corpus.splits["train"].first
+    np.testing.assert_array_equal(found.references("dev"), expected.references("dev"))
+
+
+def test_splits_by_names_are_no_rows() -> None:
+    splits = {"train": rows(40, 1), "validation": rows(20, 2)}
+    with pytest.raises(TombolaError, match="not splits by names; give them one by one, as 'train'"):
+        TextTask.from_rows(splits, splits, tokenizer())  # type: ignore[arg-type]

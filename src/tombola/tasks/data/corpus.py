@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,7 +87,7 @@ class Corpus:
         regression: bool = False,
         name: str = "your data",
     ) -> "Corpus":
-        """A corpus from rows in memory: a `datasets.Dataset`, or dictionaries.
+        """A corpus from rows in memory: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
 
         The classes are those of the column's `datasets.ClassLabel` in training, else the labels that the
         training rows have, numbers in numerical order and names in alphabetical order.
@@ -96,6 +96,7 @@ class Corpus:
             TombolaError: a row lacks a column, a text or a label; a label is -1 where GLUE hides labels so,
                 is unseen in training, or is no number in regression; or what `Corpus` refuses.
         """
+        train, dev = records(train), records(dev)
         names, splits = class_names(train, columns[2]), {"train": train, "dev": dev}
         tables = {one: tabulate(rows, row_in(f"{name}, {one}"), columns, names) for one, rows in splits.items()}
         return assemble(name, tables, classes=names, regression=regression)
@@ -103,6 +104,18 @@ class Corpus:
 
 Columns = tuple[str, str | None, str]
 """Columns of the text, of the second text of a pair, and of the label."""
+
+
+def records(rows: Any) -> Iterable[Mapping[str, object]]:
+    """Rows of a `pandas.DataFrame` as dictionaries; others as they are.
+
+    Raises:
+        TombolaError: these are the splits of a `DatasetDict`, not rows.
+    """
+    if isinstance(rows, Mapping):
+        first = next(iter(rows), "train")
+        raise TombolaError(f"rows are wanted, not splits by names; give them one by one, as {first!r}")
+    return cast(Iterable[Mapping[str, object]], rows.to_dict("records")) if hasattr(rows, "iloc") else rows
 
 
 def class_names(rows: object, column: str) -> tuple[str, ...] | None:

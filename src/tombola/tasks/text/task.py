@@ -121,7 +121,7 @@ class TextTask(Task):
         name: str = "your-data",
         **options: Any,
     ) -> Self:
-        """A task from rows in memory: two `datasets.Dataset`, or lists of dictionaries.
+        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
             train, dev: the rows; label names are read from `train`.
