@@ -100,8 +100,8 @@ def test_constant_values_are_refused() -> None:
 
 def test_a_model_at_chance_is_said_before_the_search() -> None:
     # A note in the bar would be gone with it.
-    with ProgressBars("a job", 1.0) as bars, pytest.warns(UserWarning, match="does not clearly beat guessing"):
-        evaluation = EvaluationOptions(progress=ProgressLine(bars))
+    evaluation = EvaluationOptions(progress=ProgressLine(ProgressBars("a job", 1.0)))
+    with pytest.warns(UserWarning, match="does not clearly beat guessing"):
         search_ticket(classifier(dtype=torch.float32), task(), "heads", evaluation=evaluation)
 
 
