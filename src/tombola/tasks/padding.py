@@ -82,4 +82,5 @@ def known_padding(model: nn.Module, inputs: Mapping[str, Tensor]) -> Iterator[Ma
 
 def ends_with_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
     """True if a tokenizer closes every text with the token that pads."""
-    return tokenizer("a")["input_ids"][-1:] == [tokenizer.pad_token_id]
+    ids: list[int] = tokenizer("a")["input_ids"]
+    return ids[-1:] == [tokenizer.pad_token_id]
