@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from builders.encoders import classifier, rows, tokenizer
+from builders.families import ZOO
 from builders.unets import unet
 from tombola.checkpoints.loading import load_model
 from tombola.checkpoints.model_libraries import load_any
@@ -99,3 +100,13 @@ def test_a_folder_of_adapters_alone_is_to_be_merged(how: str, tmp_path: Path) ->
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(TombolaError, match="holds adapters of peft alone; merge them"):
         OPENED[how](str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["t5", "vit", "clip"])
+def test_layers_without_a_place_are_named_where_names_have_no_prefix(name: str, tmp_path: Path) -> None:
+    ZOO[name].make(dtype=torch.float32).save_pretrained(tmp_path)
+    facts = json.loads((tmp_path / "config.json").read_text())
+    layers = "num_layers" if name == "t5" else "num_hidden_layers"
+    (tmp_path / "config.json").write_text(json.dumps({**facts, layers: 1}))
+    with pytest.raises(TombolaError, match="tensors that its configuration has no place for"):
+        load_model(str(tmp_path))

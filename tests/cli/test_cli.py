@@ -306,6 +306,17 @@ class TestSteps:
         assert found["score_low"] <= found["score"] <= found["score_high"]
         assert found["chance"] == pytest.approx(2 / 3)
 
+    def test_outputs_in_another_order_are_named(
+        self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(seed_folder.full, tmp_path / "model")
+        config = json.loads((tmp_path / "model" / "config.json").read_text())
+        names = [*config["id2label"].values()]
+        config["id2label"] = {str(index): name for index, name in enumerate(names[1:] + names[:1])}
+        (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+        assert main(["score", *flags("score", model=tmp_path / "model")]) == 0
+        assert "with its outputs in another order: name them in id2label" in capsys.readouterr().err
+
     @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
     @pytest.mark.parametrize("name", ["good", "bad"])
     def test_a_ticket_scores_what_its_row_says(

@@ -43,7 +43,8 @@ ANATOMY = dissect(MODEL)
 
 def stub() -> Task:
     facts = {"importance_split": None, "normalise_layers": True, "text_facts": lambda split: {"text": split}}
-    return cast(Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", **facts))
+    labels = {"references": lambda split: np.arange(2), "misread": lambda predictions, split: None}
+    return cast(Task, SimpleNamespace(metric=metric("accuracy"), name="made-up", **facts, **labels))
 
 
 def cut(fake: Fake, densities: float | Mapping[str, float], **options: Any) -> Ticket:

@@ -290,7 +290,10 @@ def renamed(folder: Path) -> None:
         (mixed, "different number formats"),
         (not_a_number, "the matrix 1.mlp_out holds NaN or infinity"),
         (infinite, "multiplies on the calibration text is not finite"),
-        (wider, "has another shape in the checkpoint than config.json says"),
+        (
+            wider,
+            r"holds model\.layers\.0\.mlp\.gate_proj\.weight as \[48, 48\], and its configuration asks for \[96, 48\]",
+        ),
         (renamed, "the checkpoint holds no tensor model.layers.0.mlp.gate_proj.weight"),
     ],
 )

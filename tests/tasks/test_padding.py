@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.tasks.base import Batch
-from tombola.tasks.padding import padded_left, padded_right, padding_token
+from tombola.tasks.padding import known_padding, padded_left, padded_right
 from tombola.tasks.text.task import TextTask
 
 CLASSIFIERS = [
@@ -140,12 +141,33 @@ def test_padding_is_moved_and_nothing_else() -> None:
     assert padded_right(moved) is moved
 
 
-@pytest.mark.parametrize(("kind", "told"), [("Roberta", 1), ("Bert", 0)])
-def test_only_a_model_whose_positions_start_at_0_is_told_what_pads(kind: str, told: int) -> None:
+@pytest.mark.parametrize("own", [None, 0, 3, 9, -1])
+@pytest.mark.parametrize("name", FEW)
+def test_a_decoder_reads_each_text_as_it_does_alone_where_texts_end_with_what_pads(
+    name: str, own: int | None, tmp_path: Path
+) -> None:
+    task, model = build(pad="[SEP]"), decoder(name, own)
+    with torch.no_grad():
+        plain = [
+            model(torch.tensor([task.tokenizer(text)["input_ids"]])).logits.argmax().item()
+            for text in task.corpus.splits["dev"].first
+        ]
+    for size in (1, 40):
+        found = score(model, task, options=EvaluationOptions(batch_size=size))
+        assert found.predictions.tolist() == plain
+        np.testing.assert_allclose(found.losses, losses(model, task, 7), rtol=1e-3, atol=1e-4)
+    model.save_pretrained(tmp_path)
+    again = task.load(str(tmp_path), seed=0, state="trained")
+    assert score(again, task).predictions.tolist() == plain
+
+
+@pytest.mark.parametrize(("kind", "pads"), [("Roberta", 0), ("Bert", 1)])
+def test_padding_becomes_that_of_a_model_whose_positions_start_at_0(kind: str, pads: int) -> None:
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     config = getattr(transformers, f"{kind}Config")(vocab_size=8, pad_token_id=1, **sizes)
     # The table of positions of a BERT has no row for padding.
     model = getattr(transformers, f"{kind}Model")(config)
-    with padding_token(model, 0):
-        assert model.config.pad_token_id == told
+    given = {"input_ids": torch.tensor([[5, 6, 0]]), "attention_mask": torch.tensor([[1, 1, 0]])}
+    with known_padding(model, given) as known:
+        assert known["input_ids"].tolist() == [[5, 6, pads]]
     assert model.config.pad_token_id == 1

@@ -145,7 +145,9 @@ def read_weights(
         raise other_shape(source, name, stored, wanted)
     anew = sorted(found["missing_keys"])
     refuse_lacking(source, type(model), [name for name in anew if not new_output or of_body(name)])
-    if beyond := sorted(filter(of_body, found["unexpected_keys"])):
+    # The names of T5, and of a body by itself, have no prefix.
+    parts = set[str]() if hasattr(model, model.base_model_prefix) else {name for name, _ in model.named_children()}
+    if beyond := sorted(name for name in found["unexpected_keys"] if of_body(name) or name.split(".")[0] in parts):
         raise TombolaError(
             f"{source} holds {len(beyond)} tensors that its configuration has no place for, {beyond[0]} among them; "
             "give the configuration that it was saved with"

@@ -11,6 +11,7 @@ from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
+from tombola.pruning.search.guessing import check_full_model
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.sites import least_important_groups, without_groups
 from tombola.pruning.search.weights import WeightPruner
@@ -48,7 +49,8 @@ def one_shot(
             if the task has a split for that, over its own.
 
     Raises:
-        TombolaError: unknown architecture or kinds, or a share that is none.
+        TombolaError: unknown architecture or kinds, a share that is none, or the model's outputs mean something else
+            than the task's labels.
     """
     if not isinstance(densities, Mapping):
         densities = dict.fromkeys(every_site(dissect(model)).split("+"), densities)
@@ -137,9 +139,10 @@ def _importance(
 ) -> tuple[Importance, dict[str, object]]:
     """The importance, and the split with what was read there, for the provenance."""
     evaluation = replace(evaluation, split=task.importance_split or evaluation.split)
-    found = evaluate(part, task, evaluation, importance=True, groups=groups).importance
-    assert found is not None
-    return found, {"split": evaluation.split, "importance": dict(task.text_facts(evaluation.split))}
+    found = evaluate(part, task, evaluation, importance=True, groups=groups)
+    check_full_model(task, found.predictions, evaluation.split)
+    assert found.importance is not None
+    return found.importance, {"split": evaluation.split, "importance": dict(task.text_facts(evaluation.split))}
 
 
 def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **facts: object) -> Ticket:

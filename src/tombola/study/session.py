@@ -1,6 +1,7 @@
 """Session: an opened task, the settings around it, and the device where models run."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -74,12 +75,15 @@ class Session:
     def score_entry(self, found: Evaluation, seed: int, task: Task | None = None) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model.
 
-        Examples are drawn again with the seed of the model's row, for the same interval as there.
+        Examples are drawn again with the seed of the model's row, for the same interval as there. Outputs that mean
+        something else than the labels are warned of.
         """
         task = task or self.task
         metric, references = task.metric, task.references("dev")
         resamples = self.config.bootstrap_resamples
         low, high = statistics.interval(metric, found.predictions, references, seed=seed, resamples=resamples)
+        if (why := task.misread(found.predictions, "dev")) is not None:
+            warnings.warn(why, stacklevel=2)
         return {
             "metric": metric.name,
             "score": found.score,

@@ -7,8 +7,11 @@ pads right; batches that come padded left from elsewhere are moved, or given pos
 import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 
 def padded_left(inputs: Mapping[str, Tensor]) -> bool:
@@ -53,18 +56,31 @@ def position_table(model: nn.Module) -> nn.Embedding | None:
 
 
 @contextlib.contextmanager
-def padding_token(model: nn.Module, token: int | None) -> Iterator[None]:
-    """Tell a model which token pads while the block runs: a decoder's classifier reads the last that does not.
+def known_padding(model: nn.Module, inputs: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """Inputs that a decoder's classifier reads, while the block runs, as it reads each text alone.
 
-    A model whose positions start after that of its padding keeps its own.
+    It reads the last token that is not the padding of its configuration, whatever a tokenizer pads with: padding
+    becomes that token. Where the configuration names none, it reads the last token, and is told of a padding that ends
+    no text of the batch. A model whose positions start after that of its padding gets the inputs as they are.
     """
-    config = getattr(model, "config", None)
-    own = getattr(config, "pad_token_id", None)
-    if config is None or own == token or first_position(model):
-        yield
+    config: Any = getattr(model, "config", None)
+    ids, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if config is None or ids is None or mask is None or first_position(model):
+        yield inputs
         return
-    config.pad_token_id = token
+    config = config.get_text_config()
+    own, ends = config.pad_token_id, set[int]()
+    if own is None or not 0 <= own < config.vocab_size:
+        last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(1, keepdim=True)
+        ends = set(ids.gather(1, last).flatten().tolist())
+    config.pad_token_id = own if not ends else next(token for token in range(len(ends) + 1) if token not in ends)
     try:
-        yield
+        yield {**inputs, "input_ids": ids.where(mask.bool(), config.pad_token_id)}
     finally:
         config.pad_token_id = own
+
+
+def ends_with_padding(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True if a tokenizer closes every text with the token that pads."""
+    ids: list[int] = tokenizer("a")["input_ids"]
+    return ids[-1:] == [tokenizer.pad_token_id]

@@ -2,8 +2,8 @@
 
 import copy
 import functools
-from dataclasses import dataclass, field
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pytest
@@ -11,8 +11,10 @@ import torch
 
 from builders.encoders import classifier, rows, tokenizer
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.metrics.scores import METRICS, bound
 from tombola.pruning.evaluation import EvaluationOptions, score
+from tombola.pruning.one_shot import one_shot
 from tombola.pruning.search.guessing import check_full_model, warnings
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
@@ -34,16 +36,6 @@ def trained() -> Any:
     return model
 
 
-@dataclass
-class Notes:
-    found: list[str] = field(default_factory=list)
-
-    def advance(self, examples: int) -> None: ...
-
-    def note(self, text: str) -> None:
-        self.found.append(text)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "matthews_correlation", "f1"])
 def test_outputs_in_another_order_are_told_from_a_bad_model_and_named(metric: str) -> None:
@@ -56,6 +48,8 @@ def test_outputs_in_another_order_are_told_from_a_bad_model_and_named(metric: st
     assert score(model, own).score < 0.1
     with pytest.raises(TombolaError, match=r"name them in id2label of its config.json \(0: good, 1: bad\)"):
         search_ticket(model, own)
+    with pytest.raises(TombolaError, match="name them in id2label"):
+        one_shot(model, own, {"heads": 0.5})
     # As it says:
     model.config.id2label = {0: "good", 1: "bad"}
     assert score(model, own).score > 0.9
@@ -105,28 +99,22 @@ def test_constant_values_are_refused() -> None:
 
 
 def test_a_model_at_chance_is_said_before_the_search() -> None:
-    notes = Notes()
-    search_ticket(classifier(dtype=torch.float32), task(), "heads", evaluation=EvaluationOptions(progress=notes))
-    assert "does not clearly beat guessing" in notes.found[0]
+    # A note in the bar would be gone with it.
+    evaluation = EvaluationOptions(progress=ProgressLine(ProgressBars("a job", 1.0)))
+    with pytest.warns(UserWarning, match="does not clearly beat guessing"):
+        search_ticket(classifier(dtype=torch.float32), task(), "heads", evaluation=evaluation)
 
 
 def test_a_threshold_that_guessing_holds_is_said_and_can_be_taken_over_chance() -> None:
-    model, own, notes = trained(), task(), Notes()
-    low = SearchOptions(threshold=0.5)
-    found = search_ticket(model, own, "heads", options=low, evaluation=EvaluationOptions(progress=notes))
+    model, own = trained(), task()
+    with pytest.warns(UserWarning, match="holds the threshold"):
+        found = search_ticket(model, own, "heads", options=SearchOptions(threshold=0.5))
     full, right = found.full_score, own.references("dev")
     guessed = max(float((right == label).mean()) for label in (0, 1))
     assert full / 2 < guessed < 0.6 < full
-    assert "holds the threshold" in notes.found[0]
-    notes.found.clear()
-    over = search_ticket(
-        model,
-        own,
-        "heads",
-        options=SearchOptions(threshold=0.5, over_chance=True),
-        evaluation=EvaluationOptions(progress=notes),
-    )
-    assert "threshold (" not in notes.found[0]
+    with catch_warnings():
+        simplefilter("error")
+        over = search_ticket(model, own, "heads", options=SearchOptions(threshold=0.5, over_chance=True))
     holds = True
     for step in over.passes[1:]:
         holds = step.score >= (guessed + full) / 2 and (holds or step.phase != over.passes[step.iteration - 1].phase)

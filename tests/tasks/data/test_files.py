@@ -205,6 +205,16 @@ def test_a_tsv_that_pandas_wrote_is_read_as_it_was(quoting: Any, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "texts",
+    [('x\tba"\nb"', "plain"), ('x\t "b\nz', 'a" z', 'x"'), ('x"b"', "x\t\na\t\nz")],
+)
+def test_a_quoted_header_says_that_all_is_quoted(texts: tuple[str, ...], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": texts, "label": range(len(texts))})
+    frame.to_csv(tmp_path / "x.tsv", sep="\t", index=False, quoting=csv.QUOTE_ALL)
+    assert read(tmp_path / "x.tsv", validation_file=tmp_path / "x.tsv").splits["train"].first == texts
+
+
+@pytest.mark.parametrize(
+    "texts",
     [
         ('"In quotes"', "plain"),  # as a whole, which may be how the sentence stands in its source
         ('He said ""hi""', "plain"),  # not quoted as a whole
@@ -223,6 +233,7 @@ def test_a_tsv_that_is_not_quoted_all_over_keeps_its_quotes(texts: tuple[str, ..
     [
         ("x.csv", "text,label\nfine,a\n,b\n"),
         ("x.tsv", "text\tlabel\nfine\ta\n \tb\n"),
+        ("x.tsv", 'text\tlabel\nfine\ta\n""\tb\n'),
         ("x.jsonl", '{"text": "fine", "label": "a"}\n\n{"text": null, "label": "b"}\n'),
         ("x.jsonl", '{"text": "fine", "label": "a"}\n\n{"text": "", "label": "b"}\n'),
     ],

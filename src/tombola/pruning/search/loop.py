@@ -10,7 +10,6 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError, memory_errors
-from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
@@ -135,7 +134,8 @@ class _Run:
         if options.curve_until is not None:
             self.curve_bound = accepted(task, full.score, options.curve_until, split, over_chance=over)
         for warning in warnings(task, full.predictions, split, self.bound):
-            _warn(self.evaluation.progress, warning)
+            # Past a method, the search, and what decorates it. A note would go with the bar.
+            warn(warning, stacklevel=4)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 
@@ -174,10 +174,10 @@ class _Run:
             # Where none other is named, the pass that scores ranks the sites too.
             facts["importance"] = dict(task.text_facts(task.importance_split or split))
         if not len(found.ticket):
-            _warn(
-                self.evaluation.progress,
+            warn(
                 f"nothing of the ticket is left: on {task.name} a network without any holds the threshold "
                 f"({self.bound:.3f}) as well; take the threshold over chance (--over-chance)",
+                stacklevel=4,
             )
         return found.ticket.with_provenance(ticket="good", **facts)
 
@@ -235,12 +235,3 @@ class _Run:
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
     shapes = {} if full.importance is None else {kind: v.shape for kind, v in full.importance.sites.items()}
     return all(shapes.get(kind) == full_ticket.masks[kind].shape for kind in full_ticket.sites)
-
-
-def _warn(progress: Progress, text: str) -> None:
-    """Note what a search will not say; from Python, where nobody listens to its progress, as a warning."""
-    if progress is SILENT:
-        # Past a method, the search, and what decorates it.
-        warn(text, stacklevel=5)
-    else:
-        progress.note(text)

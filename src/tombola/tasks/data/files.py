@@ -266,23 +266,23 @@ def _is_quoted(path: Path) -> bool:
     """True if all of a TSV reads as quoted fields, and they say more than its characters.
 
     Every field with a `"` in it must be quoted as a whole, quotes inside of it doubled, and all rows must have as many
-    fields. Then there must be a field that needed quoting for its quotes, tabs or line ends, or a quoted header: a
-    sentence that merely stands in quotes keeps them.
+    fields. Then there must be a quoted header, or a field that is empty or needed quoting for its quotes, tabs or line
+    ends: a sentence that merely stands in quotes keeps them.
     """
-    width, needed, lines_fit, spans = 0, False, True, False
+    width, needed, lines_fit, spans, header = 0, False, True, False, False
     for _, row in _balanced(path):
         if not _QUOTED_ROW.fullmatch(row):
             return False
         fields = _quoted(row)
         if not width:
-            width, needed = len(fields), all(one.startswith('"') for one in fields)
+            width, header = len(fields), all(one.startswith('"') for one in fields)
         if len(fields) != width:
             return False
         lines = row.split("\n")
         spans = spans or len(lines) > 1
         lines_fit = lines_fit and all(line.count("\t") == width - 1 for line in lines)
-        needed = needed or any('""' in one[1:-1] for one in fields)
-    return not lines_fit or (needed and not spans)
+        needed = needed or any('""' in one[1:-1] or one == '""' for one in fields)
+    return header or not lines_fit or (needed and not spans)
 
 
 def _quoted(row: str) -> list[str]:

@@ -21,7 +21,7 @@ from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.data.corpus import Corpus
 from tombola.tasks.long_texts import encoded
-from tombola.tasks.padding import first_position, padding_token, position_table
+from tombola.tasks.padding import ends_with_padding, first_position, known_padding, position_table
 
 _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
@@ -181,15 +181,16 @@ class TextTask(Task):
                     "give the folder of a fine-tuned model"
                 )
             self._class_order(model)
-            return self._checked(model)
+            return self._checked(model, trained=True)
 
-    def _checked(self, model: nn.Module) -> nn.Module:
+    def _checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         """The model, if it has positions for the longest text."""
         config: Any = getattr(model, "config", None)
         first, table = first_position(model), position_table(model)
-        if config is not None and not first:
-            # A decoder's classifier looks for the last token that is no padding, also where others open the model.
-            config.pad_token_id = self.tokenizer.pad_token_id
+        if config is not None and not first and not (trained and ends_with_padding(self.tokenizer)):
+            # A decoder's classifier looks for the last token that is no padding, also where others open the model. One
+            # that has learned to read the token that closes a text must not be told that it pads.
+            config.get_text_config().pad_token_id = self.tokenizer.pad_token_id
         # RoBERTa's first positions, up to that of its padding, hold no text.
         positions = table.num_embeddings - first if table else getattr(config, "max_position_embeddings", None)
         if positions is not None and self.max_length > positions:
@@ -274,8 +275,8 @@ class TextTask(Task):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        with padding_token(model, self.tokenizer.pad_token_id):
-            logits: Tensor = model(**batch.inputs).logits.float()
+        with known_padding(model, batch.inputs) as inputs:
+            logits: Tensor = model(**inputs).logits.float()
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
