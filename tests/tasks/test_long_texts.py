@@ -105,6 +105,9 @@ def test_encoded_are_pairs_as_the_tokenizer_truncates_them(kind: str, side: str)
 def test_of_two_long_texts_the_longer_keeps_the_odd_token() -> None:
     tokenizer = trained("words")
     pair = LONG["prose"] * 20, LONG["prose"] * 30
+    assert encoded([pair[0]], None, tokenizer, 17)
+    # What was asked of it does not stay in it, to be saved with it.
+    assert tokenizer.backend_tokenizer.truncation is None
     for one, other, kept in ((*pair, (8, 9)), (*pair[::-1], (9, 8)), (pair[0], pair[0], (8, 9))):
         (found,) = encoded([one], [other], tokenizer, 17)
         ids = [tokenizer(text[:2000])["input_ids"][:number] for text, number in zip((one, other), kept, strict=True)]

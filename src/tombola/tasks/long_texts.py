@@ -1,5 +1,6 @@
 """Long texts cut before they are tokenised, where only their first tokens count: those stay exactly the same."""
 
+import copy
 import functools
 import re
 from collections.abc import Iterator
@@ -64,6 +65,8 @@ def encoded(
     Of two long texts, the one with more characters is taken for the one with more tokens, which keeps one more where
     an odd number is left to both. What is long and need not be read whole is not.
     """
+    # It keeps the truncation that it was last asked for, and is saved with it.
+    tokenizer = copy.deepcopy(tokenizer)
     rows = list[dict[str, list[int]]]()
     right = tokenizer.truncation_side == "right"
     for begin in range(0, len(first), _AT_ONCE):
