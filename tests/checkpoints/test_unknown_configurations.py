@@ -13,7 +13,7 @@ from tombola.checkpoints.loading import tokenizer_of
 from tombola.checkpoints.model_libraries import load_any
 from tombola.foundations.errors import TombolaError
 
-QUANTISED = r"its weights are quantised \({}\), and those are not pruned: give it in 16 or 32 bits$"
+QUANTISED = r"its weights are quantised \({}\), and those are not pruned: give it in 16 or 32 bits, without"
 
 
 def changed(place: Path, name: str, **config: Any) -> str:
@@ -33,6 +33,11 @@ def changed(place: Path, name: str, **config: Any) -> str:
             QUANTISED.format("bitsandbytes"),
         ),
         ({"quantization_config": {"bits": 4}}, QUANTISED.format("in a way that it does not name")),
+        ({"quantization_config": {"quant_method": "fp8"}}, QUANTISED.format("fp8")),
+        ({"quantization_config": {"quant_method": "mxfp4"}}, QUANTISED.format("mxfp4")),
+        ({"quantization_config": {"quant_method": "nonesuch"}}, QUANTISED.format("nonesuch")),
+        ({"quantization_config": {"quant_method": None}}, QUANTISED.format("in a way that it does not name")),
+        ({"quantization_config": 7}, r"; mend the files of this folder, or save the model again$"),
         ({"hidden_act": "swishy"}, r"config\.json: this transformers has no hidden_act 'swishy'; mend it"),
         ({"model_type": "foobar"}, r"config\.json: this transformers has no model_type 'foobar'; mend it"),
         ({"_attn_implementation": "flash_attention_2"}, r"FlashAttention2.*; install what it asks for"),

@@ -33,6 +33,7 @@ from tombola.checkpoints.refusals import (
     other_shape,
     refuse_lacking,
     refuse_pickles,
+    refuse_quantised,
     refuse_results,
     refuse_shrunk,
 )
@@ -114,6 +115,7 @@ def read_weights(
         TombolaError: tensors are missing, of other shapes, or of layers that the configuration does not have.
     """
     refuse_pickles(source, Path(path))
+    refuse_quantised(source, PretrainedConfig.get_config_dict(path)[0].get("quantization_config"))
 
     def build() -> Any:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
@@ -231,20 +233,14 @@ _LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bi
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
-    mend = instead(source)
-    what, folder = f"cannot load {source!r}", Path(source).expanduser()
+    what, mend = f"cannot load {source!r}", instead(source)
     with one_line(what, mend), no_pickles(source):
         try:
             yield
         except Exception as error:
             if isinstance(error, TombolaError) or out_of_memory(error):
                 raise
-            config = read_json(folder / CONFIG, bounded=False) if (folder / CONFIG).is_file() else {}
-            packing = config.get("quantization_config")
-            if isinstance(packing, dict):
-                kind = packing.get("quant_method", "in a way that it does not name")
-                mend = f"its weights are quantised ({kind}), and those are not pruned: give it in 16 or 32 bits"
-            elif isinstance(error, ImportError) or _LACKING.search(str(error)):
+            if isinstance(error, ImportError) or _LACKING.search(str(error)):
                 mend = (
                     "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or "
                     "save it again in a form that needs none, as tokenizer.json"

@@ -121,6 +121,20 @@ def refuse_pickles(source: str, folder: Path) -> None:
         raise _pickle(source, pickles[0])
 
 
+def refuse_quantised(source: str, packing: object) -> None:
+    """Raise a TombolaError where a configuration has such a `quantization_config`.
+
+    Of some kinds a library takes plain weights for packed ones or unpacks them, others it passes over in silence; and
+    what is saved of the model would still say that it is packed.
+    """
+    if packing is not None:
+        known = isinstance(packing, Mapping) and packing.get("quant_method")
+        raise TombolaError(
+            f"cannot load {source!r}: its weights are quantised ({known or 'in a way that it does not name'}), and "
+            "those are not pruned: give it in 16 or 32 bits, without quantization_config in its config.json"
+        )
+
+
 def refuse_other_shapes(source: str, model: nn.Module, folder: Path) -> None:
     """Raise a TombolaError where a local folder's safetensors are of other shapes than a model's of their names.
 

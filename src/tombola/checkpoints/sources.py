@@ -24,6 +24,8 @@ def check_source(source: str) -> None:
 
 def instead(source: str) -> str:
     """Advice for a name that cannot be loaded: folders and assets that are spelt alike, and what names there are."""
+    if (Path(source).expanduser() / "config.json").is_file():
+        return "mend the files of this folder, or save the model again"
     near = Path(source).expanduser().parent
     beside = [str(near / one.name) for one in near.iterdir() if one.is_dir()] if near.is_dir() else []
     alike = did_you_mean(source, [*MODELS, *beside])
