@@ -161,9 +161,9 @@ def _stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles)
             found[name] = known
     matrices = {matrix.parameter for matrix in anatomy.matrices}
     # Biases and norms of numbered layers too; names that are tied to another need no tensor.
-    lacking = {name for name, _ in model.named_parameters()} - found.keys() - model.all_tied_weights_keys.keys()
-    for name in sorted(lacking):
-        if name in matrices or any(map(str.isdecimal, name.split("."))):
+    known_names = found.keys() | model.all_tied_weights_keys.keys()
+    for name, _ in model.named_parameters():
+        if name not in known_names and (name in matrices or any(map(str.isdecimal, name.split(".")))):
             raise TombolaError(
                 f"the checkpoint holds no tensor {name}: it is incomplete, or named otherwise than this transformers "
                 "names it; load it, save it with save_pretrained, or prune it in memory"
