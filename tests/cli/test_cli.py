@@ -481,6 +481,10 @@ class TestSteps:
         )
         scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", tmp_path / "half")
         assert scored["score"] == said["score"] == ticket.provenance["score"]
+        told = {name: ticket.provenance[name] for name in ("method", "ticket", "split", "seed", "density")}
+        density = {"heads": 0.5, "neurons": 0.5}
+        assert told == {"method": "heads+neurons", "ticket": "good", "split": "dev", "seed": 0, "density": density}
+        assert str(ticket.provenance["importance"]).startswith("{'text': 'train split of ")
         assert main([*map(str, ["prune", *given[:-1], 1.5]), "--out", str(tmp_path / "no")]) == 2
         assert "must lie between 0 and 1, not 1.5" in capsys.readouterr().err
         assert not (tmp_path / "no").exists()

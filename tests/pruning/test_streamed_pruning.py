@@ -375,3 +375,12 @@ def test_only_two_blocks_are_in_memory(tmp_path: Path, monkeypatch: pytest.Monke
     assert max(seen) == 2
     assert 0 < done.seconds <= time.perf_counter() - started
     assert abs(done.sparsity - 0.5) < 1e-3
+
+
+def test_a_norm_that_a_layer_lacks_is_named_though_no_method_asks_for_it(tmp_path: Path) -> None:
+    ZOO["llama"].make(dtype=torch.float32).save_pretrained(tmp_path / "model")
+    file, lost = tmp_path / "model" / "model.safetensors", "model.layers.1.input_layernorm.weight"
+    save_file({name: tensor for name, tensor in load_file(file).items() if name != lost}, file, {"format": "pt"})
+    with pytest.raises(TombolaError, match=f"holds no tensor {lost}"):
+        prune_checkpoint(tmp_path / "model", tmp_path / "out", WeightCut("magnitude", 0.5))
+    assert not (tmp_path / "out").exists()

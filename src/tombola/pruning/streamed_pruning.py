@@ -159,12 +159,16 @@ def _stored_names(model: PreTrainedModel, anatomy: Anatomy, shards: TensorFiles)
         known = next((way for way in ways if way in shards.slots), None)
         if known is not None:
             found[name] = known
-    for matrix in anatomy.matrices:
-        if matrix.parameter not in found:
+    matrices = {matrix.parameter for matrix in anatomy.matrices}
+    # Biases and norms of numbered layers too; names that are tied to another need no tensor.
+    known_names = found.keys() | model.all_tied_weights_keys.keys()
+    for name, _ in model.named_parameters():
+        if name not in known_names and (name in matrices or any(map(str.isdecimal, name.split(".")))):
             raise TombolaError(
-                f"the checkpoint holds no tensor {matrix.parameter}: it is incomplete, or named otherwise than this "
-                "transformers names it; load it, save it with save_pretrained, or prune it in memory"
+                f"the checkpoint holds no tensor {name}: it is incomplete, or named otherwise than this transformers "
+                "names it; load it, save it with save_pretrained, or prune it in memory"
             )
+    for matrix in anatomy.matrices:
         if (stored := shards.slots[found[matrix.parameter]].shape) != matrix.shape:
             raise TombolaError(
                 f"the checkpoint holds {matrix.parameter} as {list(stored)}, and its configuration asks for "
