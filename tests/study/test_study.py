@@ -115,7 +115,11 @@ class TestFolder:
         for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
             assert (done.folder / name).is_file(), name
         seed = done.folder / "moods" / "seed-0"
-        assert sorted(path.name for path in seed.iterdir()) == ["analysis", "full", "guessing", "heads+mlps", "weights"]
+        own, lists = (
+            ["analysis", "full", "guessing", "heads+mlps", "weights"],
+            [".full.files.json", ".guessing.files.json"],
+        )
+        assert sorted(path.name for path in seed.iterdir()) == sorted([*own, *lists])
         for name in ("config.json", "model.safetensors", "tokenizer.json", "score.json"):
             assert (seed / "full" / name).is_file(), name
         for method in METHODS:
@@ -412,7 +416,8 @@ class TestAgain:
         study.run()
         after = steps_of(study.folder)
         assert {name for name in after if after[name] != before[name]} == {
-            name for name in before if name.startswith(str(gone))
+            *(name for name in before if name.startswith(str(gone))),
+            str(gone.with_name(f".{gone.name}.files.json")),
         }
         assert timeless(read_rows(study.folder)) == timeless(rows)
 
