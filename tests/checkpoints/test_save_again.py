@@ -176,11 +176,12 @@ def test_what_would_not_be_openable_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.parametrize("how", list(HOW))
 @pytest.mark.parametrize("made", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_a_copy_is_saved_as_itself(made: Callable[[Any], Any], tmp_path: Path) -> None:
+def test_a_copy_is_saved_as_itself(made: Callable[[Any], Any], how: str, tmp_path: Path) -> None:
     model = shrunk_bert(tmp_path / "first", "sites")
     other = trained(made(model))
-    tombola.save(other, tmp_path / "second")
+    HOW[how](other, tmp_path / "second")
     assert same(tombola.load(tmp_path / "second"), other)
     assert not same(model, other)
 

@@ -486,7 +486,7 @@ class TestSteps:
         assert told == {"method": "heads+neurons", "ticket": "good", "split": "dev", "seed": 0, "density": density}
         assert str(ticket.provenance["importance"]).startswith("{'text': 'train split of ")
         assert main([*map(str, ["prune", *given[:-1], 1.5]), "--out", str(tmp_path / "no")]) == 2
-        assert "must lie between 0 and 1, not 1.5" in capsys.readouterr().err
+        assert "must be a number from 0 to 1, not 1.5" in capsys.readouterr().err
         assert not (tmp_path / "no").exists()
 
     def test_exported_zeros_score_as_the_ticket_does(

@@ -165,7 +165,7 @@ def test_kinds_that_cannot_be_pruned_together_are_named(densities: dict[str, flo
 @pytest.mark.parametrize("share", [-0.1, 1.1, 50, math.nan, math.inf])
 @pytest.mark.parametrize("kind", ["heads", "weights"])
 def test_a_share_that_is_none_is_named(kind: str, share: float) -> None:
-    with pytest.raises(TombolaError, match=f"the density of {kind} must lie between 0 and 1, not {share}"):
+    with pytest.raises(TombolaError, match=f"the density of {kind} must be a number from 0 to 1, not {share}"):
         cut(Fake(lambda _: 0.5), {kind: share})
 
 

@@ -13,7 +13,6 @@ import importlib.metadata
 import inspect
 import re
 import shutil
-import types
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,30 +297,39 @@ def _blank(folder: Path, facts: dict[str, Any], library: Library, ticket: Ticket
 _ORIGIN = "_tombola_origin"
 
 
-def _remember(model: nn.Module, origin: _Origin) -> None:
-    """Let a loaded model be saved again, by `save` and by its own `save_pretrained`, and stay as sparse as it is."""
-    base = cast(Any, type(model)).save_pretrained
+class _SavePretrained:
+    """The `save_pretrained` of a loaded model: its class's own, and the ticket beside what that writes.
 
-    @functools.wraps(base)
-    def save_pretrained(self: Any, save_directory: Any, *args: Any, **options: Any) -> None:
+    An object, since pickle looks a bound function up by its name, and would find that of the class.
+    """
+
+    def __init__(self, model: nn.Module, origin: _Origin) -> None:
+        self._model, self._origin = model, origin
+        functools.update_wrapper(cast(Any, self), cast(Any, type(model)).save_pretrained)
+
+    def __call__(self, save_directory: Any, *args: Any, **options: Any) -> None:
+        base, model, origin = cast(Any, type(self._model)).save_pretrained, self._model, self._origin
         if options.get("push_to_hub"):
             raise TombolaError("save the shrunk model in a folder, and push that with huggingface_hub.upload_folder")
         if options.get("safe_serialization") is False:
             raise TombolaError("a shrunk model is saved in safetensors alone; leave safe_serialization=False out")
-        _check_zeros(origin.of(self))
+        _check_zeros(origin.of(model))
         if "save_original_format" in inspect.signature(base).parameters:
             # The names of older transformers' modules would fit no module of this one.
             options["save_original_format"] = False
-        base(self, save_directory, *args, **options)
+        base(model, save_directory, *args, **options)
         if options.get("is_main_process", True):
             folder = Path(save_directory)
             for stale in (TENSORS, "README.md"):
                 (folder / stale).unlink(missing_ok=True)
             origin.ticket.write(folder)
-            _write_mark(self, origin.like, folder)
+            _write_mark(model, origin.like, folder)
 
+
+def _remember(model: nn.Module, origin: _Origin) -> None:
+    """Let a loaded model be saved again, by `save` and by its own `save_pretrained`, and stay as sparse as it is."""
     model.__dict__[_ORIGIN] = origin
-    model.__dict__["save_pretrained"] = types.MethodType(save_pretrained, model)
+    model.__dict__["save_pretrained"] = _SavePretrained(model, origin)
     if origin.ticket.kind == "weights":
         for matrix in origin.anatomy.matrices:
             mask = origin.ticket.masks[matrix.name]

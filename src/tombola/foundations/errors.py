@@ -3,8 +3,11 @@
 import contextlib
 import difflib
 import errno
+import math
 from collections.abc import Iterable, Iterator
+from numbers import Integral, Real
 from pathlib import Path
+from typing import cast
 
 _LONGEST = 2000
 
@@ -149,6 +152,18 @@ def check_choice(what: str, value: object, choices: Iterable[object], *, setting
     if value not in known:
         place = "" if setting is None else f"{setting}: "
         raise TombolaError(f"{place}{unknown(what, value, known)}")
+
+
+def check_number(what: str, value: object, low: float, high: float = math.inf, *, whole: bool = False) -> None:
+    """Refuse a value that is no number from `low` to `high`, or no whole one.
+
+    Raises:
+        TombolaError: it is none.
+    """
+    kind: type = Integral if whole else Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= cast(float, value) <= high:
+        reach = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g}"
+        raise TombolaError(f"{what} must be a {'whole ' * whole}number {reach}, not {value!r}")
 
 
 def unknown(what: str, value: object, choices: Iterable[object]) -> str:

@@ -206,4 +206,5 @@ def _line(cls: type, error: ValidationError) -> str:
         types = [f"a list, each {' or '.join(one for one in types if one != 'a list')}"]
     if isinstance(given, float) and not math.isfinite(given):
         types = ["a finite number"]
-    return f"setting {name} must be {' or '.join(types)}, not {given!r}"
+    wanted = " or ".join(types) or f"made by {getattr(field.annotation, '__name__', field.annotation)}"
+    return f"setting {name} must be {wanted}, not {given!r}"

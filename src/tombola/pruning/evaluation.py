@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, memory_errors, reading
+from tombola.foundations.errors import TombolaError, check_number, memory_errors, reading
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.importance import FirstOrder, Importance
@@ -90,6 +90,9 @@ class EvaluationOptions:
     precision: Precision = "fp32"
     progress: Progress = SILENT
     accumulated: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_number("the batch size of an evaluation", self.batch_size, 1, whole=True)
 
 
 STANDARD = EvaluationOptions()

@@ -7,7 +7,7 @@ from torch import nn
 
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.errors import TombolaError, check_number, memory_errors
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.magnitude import keep_largest
@@ -150,5 +150,4 @@ def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **fa
 
 
 def _check_density(what: str, density: float) -> None:
-    if not 0 <= density <= 1:
-        raise TombolaError(f"the density of {what} must lie between 0 and 1, not {density}")
+    check_number(f"the density of {what}", density, 0, 1)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 from types import MappingProxyType
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.sites import outputs_first
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import TombolaError, check_choice, check_number
 from tombola.pruning.activation_statistics import InputHessian, Norms, Statistic
 from tombola.pruning.sparsegpt import BLOCK, DAMPING
 from tombola.tickets.nm_sparsity import WeightPattern
@@ -102,15 +103,14 @@ class WeightCut:
         if shape is not None:
             if scope is not None:
                 raise TombolaError(f"{pattern} compares weights within its groups: leave the scope out")
-            if sparsity is not None and not math.isclose(sparsity, shape.sparsity):
+            if isinstance(sparsity, Real) and not math.isclose(sparsity, shape.sparsity):
                 raise TombolaError(f"{pattern} removes {shape.sparsity:.4g} of the weights, not {sparsity}")
             sparsity = shape.sparsity
-        if sparsity is None or not 0 <= sparsity < 1:
-            raise TombolaError(f"the share of weights to remove must lie between 0 and below 1, not {sparsity}")
-        if not 0 <= seed < _SEEDS:
-            raise TombolaError(f"the seed must be a whole number from 0 to below {_SEEDS}, not {seed}")
-        if not damping > 0 or block < 1:
-            raise TombolaError(f"SparseGPT needs damping above 0 and blocks of columns, not {damping} and {block}")
+        if sparsity is None or not (isinstance(sparsity, Real) and 0 <= sparsity < 1):
+            raise TombolaError(f"the share of weights to remove must lie between 0 and below 1, not {sparsity!r}")
+        check_number("the seed", seed, 0, _SEEDS - 1, whole=True)
+        check_number("the damping of SparseGPT", damping, math.nextafter(0, 1))
+        check_number("the block of columns of SparseGPT", block, 1, whole=True)
         values = (criterion, sparsity, shape, scope or scopes[0], sequential, seed, damping, block)
         for one, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, one.name, value)

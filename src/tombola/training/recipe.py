@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, cast, get_args
 
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, check_choice, reading
+from tombola.foundations.errors import TombolaError, check_choice, check_number, reading
 from tombola.foundations.settings import Count, NotNegative, Positive, ShareOrNone, described, settings
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Rewinding:
 
     def __post_init__(self) -> None:
         check_choice("point to rewind to", self.to, get_args(Point))
+        check_number("the step to rewind to", self.step, 1 if self.to == "step" else 0, whole=True)
 
     @classmethod
     def parse(cls, text: str) -> Self:

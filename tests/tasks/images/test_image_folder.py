@@ -286,7 +286,7 @@ def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.
     capsys.readouterr()
     for flags, words in (
         (["--density", "mlps=0.5"], "has no MLPs to prune"),
-        (["--density", "heads=2"], "must lie between 0 and 1"),
+        (["--density", "heads=2"], "must be a number from 0 to 1"),
         (["--density", "heads=0.5", "--method", "heads"], "leave --method out"),
         (["--density", "0.5", "--image-size", "7"], "multiples of 2"),
     ):
