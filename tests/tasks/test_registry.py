@@ -51,7 +51,7 @@ def test_unknown_names_are_one_clear_line(text: Path) -> None:
     with pytest.raises(TombolaError, match="unknown ability 'gramar'; known: grammar, ") as caught:
         LanguageTask.open(str(checkpoint()), ["gramar"], text_file=text)
     assert "\n" not in str(caught.value)
-    with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: grammar"):
+    with pytest.raises(TombolaError, match="unknown ability 'humour'; known: grammar"):
         LanguageTask.open(str(checkpoint()), ["grammar"], text_file=text, retain="humour")
 
 
