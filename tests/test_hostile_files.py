@@ -35,7 +35,7 @@ from tombola.checkpoints.sharded_checkpoint import TensorFiles
 from tombola.cli import main
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError, one_line
-from tombola.profiling.pipeline_memory import parts_of
+from tombola.profiling.pipeline_memory import denoiser_builder, parts_of
 from tombola.pruning.evaluation import Evaluation
 from tombola.report.build import page_of
 from tombola.report.html.figure_registry import FigureRegistry
@@ -283,6 +283,9 @@ SLOW: Mapping[str, Reader] = MappingProxyType(
         "schedule": Reader(pipelines.dit, lambda f: denoisers.schedule_of(str(f), trusted=True), ("scheduler/*",)),
         "gguf": Reader(lambda f: gguf_files.write(f / "x.gguf"), dequantised, ("*",)),
         "features": Reader(a_vision_network, seen, ("*",)),
+        "sizes of a denoiser": Reader(
+            pipelines.dit, lambda f: denoiser_builder(str(f))[0](), ("model_index.json", "transformer/*")
+        ),
         "parts": Reader(pipelines.dit, lambda f: parts_of(str(f)), ("model_index.json", "vae/*.json")),
     }
 )

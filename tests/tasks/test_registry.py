@@ -48,10 +48,12 @@ def test_a_prompt_longer_than_the_context_names_its_line(tmp_path: Path, text: P
 
 
 def test_unknown_names_are_one_clear_line(text: Path) -> None:
-    with pytest.raises(TombolaError, match="unknown ability 'gramar'; known: grammar, ") as caught:
+    with pytest.raises(
+        TombolaError, match=r"unknown ability 'gramar'; did you mean grammar\? known: grammar, "
+    ) as caught:
         LanguageTask.open(str(checkpoint()), ["gramar"], text_file=text)
     assert "\n" not in str(caught.value)
-    with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: grammar"):
+    with pytest.raises(TombolaError, match="unknown ability 'humour'; known: grammar"):
         LanguageTask.open(str(checkpoint()), ["grammar"], text_file=text, retain="humour")
 
 

@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, reading
 
 MARK = "tombola.json"
 """The file that only a folder of `tombola shrink` has."""
@@ -142,7 +142,7 @@ def refuse_other_shapes(source: str, model: nn.Module, folder: Path) -> None:
     """
     wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
+        with reading(file, "save the model again"), safe_open(file, "pt") as tensors:
             for name in sorted(wanted.keys() & set(tensors.keys())):
                 if (stored := tensors.get_slice(name).get_shape()) != wanted[name]:
                     raise other_shape(source, name, stored, wanted[name])

@@ -284,7 +284,7 @@ def test_the_score_can_be_one_ability_alone() -> None:
     assert (everything.counted, few.counted) == (("pairs", "labels", "questions", "endings", "text"), ("pairs", "text"))
     guess = everything.metric.score(everything.guess("dev"), everything.references("dev"))
     assert guess == pytest.approx(0)
-    with pytest.raises(TombolaError, match="unknown ability 'humour'; there are: pairs, labels"):
+    with pytest.raises(TombolaError, match="unknown ability 'humour'; known: pairs, labels"):
         everything.scored_on(["humour"])
 
 

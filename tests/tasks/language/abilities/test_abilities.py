@@ -144,7 +144,10 @@ def test_a_bad_file_is_one_clear_line(kind: str, lines: list[object], said: str,
 
 
 def test_names_of_abilities_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(TombolaError, match=r"unknown ability 'gramar'; known: grammar, language-modelling, .*cloze"):
+    with pytest.raises(
+        TombolaError,
+        match=r"unknown ability 'gramar'; did you mean grammar\? known: grammar, language-modelling, .*cloze",
+    ):
         open_abilities(["gramar"])
     with pytest.raises(TombolaError, match=r"reasoning needs a file .*; give reasoning=FILE"):
         open_abilities(["reasoning"])
