@@ -310,8 +310,11 @@ IDS = torch.arange(10, 30).reshape(2, 10)
     [
         (ignore, {"criterion": "obs"}, "unknown criterion 'obs'; known: magnitude, random, wanda, sparsegpt"),
         (ignore, {"sparsity": 1.0}, "between 0 and below 1, not 1.0"),
-        (ignore, {"sparsity": -0.1}, "between 0 and below 1, not -0.1"),
-        (ignore, {"sparsity": float("nan")}, "between 0 and below 1, not nan"),
+        (ignore, {"sparsity": -0.1}, "a number from 0 to 1, not -0.1"),
+        (ignore, {"sparsity": float("nan")}, "a number from 0 to 1, not nan"),
+        (ignore, {"sparsity": "0.5"}, "a number from 0 to 1, not '0.5'"),
+        (ignore, {"seed": 0.5}, "the seed must be a whole number from 0 to"),
+        (ignore, {"block": 0}, "must be a whole number from 1, not 0"),
         (ignore, {"sparsity": None}, "between 0 and below 1, not None"),
         (ignore, {"pattern": "4:2", "sparsity": None}, "'4:2' is no pattern of weights"),
         (ignore, {"pattern": "half", "sparsity": None}, "'half' is no pattern of weights"),

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from numbers import Real
 from types import MappingProxyType
 
 import torch
@@ -99,17 +98,21 @@ class WeightCut:
         scopes = CRITERIA[criterion].scopes
         if scope is not None and scope not in scopes:
             raise TombolaError(f"{criterion} compares weights of a {' or '.join(scopes)}, not {scope!r}")
+        if sparsity is not None:
+            check_number("the share of weights to remove", sparsity, 0, 1)
         shape = None if pattern is None else WeightPattern.parse(pattern)
         if shape is not None:
             if scope is not None:
                 raise TombolaError(f"{pattern} compares weights within its groups: leave the scope out")
-            if isinstance(sparsity, Real) and not math.isclose(sparsity, shape.sparsity):
+            if sparsity is not None and not math.isclose(sparsity, shape.sparsity):
                 raise TombolaError(f"{pattern} removes {shape.sparsity:.4g} of the weights, not {sparsity}")
             sparsity = shape.sparsity
-        if sparsity is None or not (isinstance(sparsity, Real) and 0 <= sparsity < 1):
-            raise TombolaError(f"the share of weights to remove must lie between 0 and below 1, not {sparsity!r}")
+        if sparsity is None or sparsity == 1:
+            raise TombolaError(f"the share of weights to remove must lie between 0 and below 1, not {sparsity}")
         check_number("the seed", seed, 0, _SEEDS - 1, whole=True)
-        check_number("the damping of SparseGPT", damping, math.nextafter(0, 1))
+        check_number("the damping of SparseGPT", damping, 0)
+        if damping == 0:
+            raise TombolaError("SparseGPT needs damping above 0: without it, its matrices may have no inverse")
         check_number("the block of columns of SparseGPT", block, 1, whole=True)
         values = (criterion, sparsity, shape, scope or scopes[0], sequential, seed, damping, block)
         for one, value in zip(fields(self), values, strict=True):
