@@ -17,7 +17,7 @@ from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.bos_token import choose
 from tombola.tasks.language.encoding import Encoder
-from tombola.tasks.long_texts import beginning, encoded, pieces
+from tombola.tasks.long_texts import beginning, encoded, ending, pieces
 
 DRAW = random.Random(0)
 WORDS = ["".join(DRAW.choices("abcdeé", k=DRAW.randint(1, 9))) for _ in range(200)]
@@ -81,6 +81,25 @@ def test_the_first_tokens_are_those_of_the_whole_text(kind: str, text: str) -> N
     for pair in ([whole, "a b"], ["a b", whole]):
         (found,) = encoded([pair[0]], [pair[1]], tokenizer, 512)
         assert found["input_ids"] == tokenizer(*pair, truncation=True, max_length=512)["input_ids"]
+
+
+@pytest.mark.parametrize("mark", ["none", "before each text"])
+@pytest.mark.parametrize("kind", list(TRAINED))
+@pytest.mark.parametrize("text", list(LONG))
+def test_the_last_tokens_are_those_of_the_whole_text(kind: str, text: str, mark: str) -> None:
+    tokenizer, whole = copy.deepcopy(trained(kind)), LONG[text]
+    if mark != "none":
+        core = tokenizer.backend_tokenizer
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("ab"), core.normalizer])
+    for tokens in (1, 17, 512):
+        cut = ending(whole, tokenizer, tokens)
+        assert tokenizer(cut)["input_ids"][-tokens:] == tokenizer(whole)["input_ids"][-tokens:]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_of_a_long_text_little_is_read(side: str) -> None:
+    cut, tokenizer = {"right": beginning, "left": ending}[side], trained("words")
+    assert len(cut(LONG["prose"], tokenizer, 128)) < 20_000 < len(LONG["prose"])
 
 
 @pytest.mark.parametrize("kind", list(TRAINED))

@@ -3,7 +3,7 @@
 import copy
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
@@ -24,17 +24,45 @@ def beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str
     words, merges of bytes and the best sequence of pieces are found on each side of it as if the other were not there.
     A hundred megabytes took 23.7 GB as tokens, to keep 128. A slow tokenizer may do anything, and reads the whole.
     """
-    size = max(_SHORT, 16 * tokens)
-    if len(text) <= size or not getattr(tokenizer, "is_fast", False) or _crosses(tokenizer):
-        return text
+    size = _least(text, tokenizer, tokens)
     while size < len(text):
-        ends = [found.end() for found in _BORDER.finditer(text, size - size // 4, size)]
-        if ends:
-            head = text[: ends[-1]]
-            if len(tokenizer(head, add_special_tokens=False, verbose=False)["input_ids"]) >= tokens:
-                return head
+        ends = _borders(text, size - size // 4, size)
+        if ends and _count(head := text[: ends[-1]], tokenizer) >= tokens:
+            return head
         size *= 4
     return text
+
+
+def ending(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
+    """The end of a text, whose last tokens, so many, are those of the whole; the text itself where it is short.
+
+    As `beginning`. The first word of the end counts for nothing: a tokenizer may set a mark before a text.
+    """
+    size = _least(text, tokenizer, tokens)
+    while size < len(text):
+        begin = len(text) - size
+        ends = _borders(text, begin, begin + size // 4)
+        if len(ends) > 1:
+            tail, word = text[ends[0] :], text[ends[0] : ends[1]]
+            if _count(tail, tokenizer) - _count(word, tokenizer) >= tokens:
+                return tail
+        size *= 4
+    return text
+
+
+def _least(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
+    """Characters that are tried first; all of them where the text is short, or cannot be cut."""
+    size = max(_SHORT, 16 * tokens)
+    whole = len(text) <= size or not getattr(tokenizer, "is_fast", False) or _crosses(tokenizer)
+    return len(text) if whole else size
+
+
+def _borders(text: str, begin: int, end: int) -> list[int]:
+    return [found.end() for found in _BORDER.finditer(text, begin, end)]
+
+
+def _count(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -44,7 +72,7 @@ def pieces(text: str) -> Iterator[str]:
     """
     begin = 0
     while len(text) - begin > _PIECE:
-        ends = [found.end() for found in _BORDER.finditer(text, begin + _PIECE - _SHORT, begin + _PIECE)]
+        ends = _borders(text, begin + _PIECE - _SHORT, begin + _PIECE)
         end = ends[-1] if ends else begin + _PIECE
         yield text[begin:end]
         begin = end
@@ -69,14 +97,15 @@ def encoded(
     tokenizer = copy.deepcopy(tokenizer)
     rows = list[dict[str, list[int]]]()
     right = tokenizer.truncation_side == "right"
+    cut = beginning if right else ending
     for begin in range(0, len(first), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         if second is None:
-            one = [beginning(text, tokenizer, max_length) if right else text for text in first[part]]
+            one = [cut(text, tokenizer, max_length) for text in first[part]]
             found = tokenizer(one, truncation=True, max_length=max_length)
         else:
             both = zip(first[part], second[part], strict=True)
-            pairs = [_beginnings(*pair, tokenizer, max_length) if right else pair for pair in both]
+            pairs = [_cut_pair(*pair, tokenizer, max_length, cut) for pair in both]
             others = [one for one, _ in pairs], [other for _, other in pairs]
             if tokenizer.is_fast:
                 rows += _truncated(tokenizer(*others, verbose=False), max_length, right)
@@ -86,14 +115,19 @@ def encoded(
     return rows
 
 
-def _beginnings(one: str, other: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> tuple[str, str]:
-    """Two texts, each cut as `beginning` does to what truncation to so many tokens leaves of it."""
+def _cut_pair(
+    one: str,
+    other: str,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: int,
+    cut: Callable[[str, PreTrainedTokenizerBase, int], str],
+) -> tuple[str, str]:
+    """Two texts, each cut by `beginning` or `ending` to what truncation to so many tokens leaves of it."""
     if max(len(one), len(other)) <= _SHORT:
         return one, other
     shorter, longer = sorted((one, other), key=len)
-    shorter = beginning(shorter, tokenizer, tokens)
-    kept = len(tokenizer(shorter, add_special_tokens=False, verbose=False)["input_ids"])
-    longer = beginning(longer, tokenizer, max(tokens, kept + 1))
+    shorter = cut(shorter, tokenizer, tokens)
+    longer = cut(longer, tokenizer, max(tokens, _count(shorter, tokenizer) + 1))
     return (shorter, longer) if len(one) <= len(other) else (longer, shorter)
 
 

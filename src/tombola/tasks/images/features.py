@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoImageProcessor, CLIPVisionModelWithProj
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from tombola.checkpoints.loading import quiet
-from tombola.checkpoints.refusals import no_pickles, refuse_lacking, refuse_pickles
+from tombola.checkpoints.refusals import check_layers, no_pickles, refuse_lacking, refuse_pickles
 from tombola.foundations.errors import TombolaError, one_line, reason
 from tombola.metrics.scores import Array
 
@@ -245,6 +245,7 @@ def _network(path: str, source: str) -> tuple[nn.Module, set[str]]:
     """The vision network, on the CPU, and the names of parameters that its file lacks: of its pooler at most."""
     with _reading(source):
         config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
+    check_layers(config.to_dict(), source)
     width = getattr(config, "projection_dim", None)
     # Of models that see and read, only the tower that sees is made.
     if isinstance(getattr(config, "vision_config", None), PreTrainedConfig):
