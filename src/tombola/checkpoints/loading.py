@@ -39,7 +39,7 @@ from tombola.checkpoints.refusals import (
 )
 from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, one_line, out_of_memory
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.recognition import recognise
 
 
@@ -233,17 +233,14 @@ _LACKING = re.compile(r"pip install|requires the \w+ library|No module named|\bi
 @contextlib.contextmanager
 def loading(source: str) -> Iterator[None]:
     """Turn what transformers raises for a source that it cannot load into one clear line, and refuse pickles."""
-    what, mend = f"cannot load {source!r}", instead(source)
-    with one_line(what, mend), no_pickles(source):
-        try:
-            yield
-        except Exception as error:
-            if isinstance(error, TombolaError) or out_of_memory(error):
-                raise
-            if isinstance(error, ImportError) or _LACKING.search(str(error)):
-                mend = (
-                    "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or "
-                    "save it again in a form that needs none, as tokenizer.json"
-                )
-            with one_line(what, mend):
-                raise
+
+    def mend(error: BaseException) -> str:
+        if isinstance(error, ImportError) or _LACKING.search(str(error)):
+            return (
+                "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or save "
+                "it again in a form that needs none, as tokenizer.json"
+            )
+        return instead(source)
+
+    with one_line(f"cannot load {source!r}", mend), no_pickles(source):
+        yield

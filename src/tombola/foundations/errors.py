@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import errno
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral, Real
 from pathlib import Path
 from typing import cast
@@ -81,10 +81,11 @@ def reason(error: BaseException, longest: int = 200) -> str:
 
 
 @contextlib.contextmanager
-def one_line(what: str, mend: str) -> Iterator[None]:
+def one_line(what: str, mend: str | Callable[[BaseException], str]) -> Iterator[None]:
     """Turn whatever is raised within into one line, `what (reason); mend`: for parsers and libraries that read files.
 
-    What they raise at a file of the wrong shape is anything: they hardly check what they read.
+    What they raise at a file of the wrong shape is anything: they hardly check what they read. Advice that takes a look
+    at what was raised, or at the disk, is a function of the error.
 
     Raises:
         TombolaError: anything was raised, but for what stops the process, and for a GPU without memory.
@@ -99,7 +100,8 @@ def one_line(what: str, mend: str) -> Iterator[None]:
         # A panic in Rust, as of tokenizers, is no Exception.
         if kind == "OutOfMemoryError" or not (isinstance(error, Exception) or kind == "PanicException"):
             raise
-        raise TombolaError(f"{what} ({reason(error).rstrip('.')}); {mend}") from error
+        advice = mend if isinstance(mend, str) else mend(error)
+        raise TombolaError(f"{what} ({reason(error).rstrip('.')}); {advice}") from error
 
 
 @contextlib.contextmanager
