@@ -313,3 +313,42 @@ def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["comparison.json", "heads+mlps"]
     with pytest.raises(TombolaError, match="exists"):
         save_comparison(comparison, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda entry: entry["kinds"].clear(), "it compares no tickets"),
+        (lambda entry: entry["kinds"]["heads+mlps"]["tasks"].clear(), "kinds, heads+mlps, tasks: there are none"),
+        (
+            lambda entry: _rename(entry["kinds"]["heads+mlps"]["tasks"]["a"]["agreement"], "heads", "eads"),
+            r"tasks, a, agreement must have \['heads', 'mlps'\], not \['eads', 'mlps'\]",
+        ),
+        (
+            lambda entry: entry["kinds"]["heads+mlps"]["overlap"]["heads"]["jaccard"].pop(),
+            "overlap, heads: a matrix of 2 tasks must have 2 rows of 2",
+        ),
+        (
+            lambda entry: entry["kinds"]["heads+mlps"]["tasks"]["b"]["agreement"]["mlps"]["survival"][0].append(1.0),
+            "tasks, b, agreement, mlps: the rows of 'survival' are those of no model",
+        ),
+        (
+            lambda entry: entry["kinds"]["heads+mlps"]["overlap"]["mlps"]["null_distribution"].pop("random"),
+            "overlap, mlps: 'null_distribution' must have",
+        ),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(tmp_path: Path, damage: Any, said: str) -> None:
+    studies(tmp_path / "studies", seeds=2)
+    path = tmp_path / "comparison.json"
+    compare([tmp_path / "studies"], draws=5).write(path)
+    assert Comparison.read(path)
+    entry = json.loads(path.read_text())
+    damage(entry)
+    path.write_text(json.dumps(entry))
+    with pytest.raises(TombolaError, match=said):
+        Comparison.read(path)
+
+
+def _rename(entry: dict[str, Any], old: str, new: str) -> None:
+    entry[new] = entry.pop(old)

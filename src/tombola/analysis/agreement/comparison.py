@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -125,6 +125,21 @@ class Comparison(JsonRecord):
 
     mend: ClassVar[str] = "run `tombola compare` again"
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote, and hold its parts against each other: types alone do not say that they fit.
+
+        Raises:
+            TombolaError: the file is missing or damaged.
+        """
+        comparison = super().read(path)
+        if not comparison.kinds:
+            raise TombolaError(f"{path}: it compares no tickets; {cls.mend}")
+        for kind, of_kind in comparison.kinds.items():
+            if wrong := next(_unfitting(kind, of_kind), ""):
+                raise TombolaError(f"{path}: kinds, {kind}, {wrong}; {cls.mend}")
+        return comparison
+
 
 def compare(
     places: Iterable[Path | str],
@@ -151,6 +166,34 @@ def compare(
     found = find_tickets(places, ticket)
     kinds = {kind: _of_kind(kind, tasks, draws, seed, relative_to) for kind, tasks in found.items()}
     return Comparison(draws, seed, LEVEL, kinds)
+
+
+def _unfitting(kind: TicketKind, found: TicketKindComparison) -> Iterator[str]:
+    """What in the comparison of tickets of a kind does not fit that kind, or its tasks."""
+    if not found.tasks:
+        yield "tasks: there are none"
+    sites = set(kind.split("+"))
+    places: dict[str, Mapping[str, object]] = {
+        f"tasks, {task}, agreement": its.agreement for task, its in found.tasks.items()
+    }
+    places["overlap"] = found.overlap
+    if found.between_tasks is not None:
+        places["between_tasks"] = found.between_tasks
+    yield from (
+        f"{where} must have {sorted(sites)}, not {sorted(its)}" for where, its in places.items() if set(its) != sites
+    )
+    for task, its in found.tasks.items():
+        for site, one in its.agreement.items() if kind != "weights" else ():
+            sizes = {len(row) for row in one.survival or ((),)}
+            if 0 in sizes or (site == "mlps" and sizes != {1}):
+                yield f"tasks, {task}, agreement, {site}: the rows of 'survival' are those of no model"
+    for site, overlap in found.overlap.items():
+        nulls = [null.jaccard for null in overlap.null_distribution.values() if null]
+        n = len(overlap.tasks)
+        if any(len(matrix) != n or {*map(len, matrix)} - {n} for matrix in (overlap.jaccard, *nulls)):
+            yield f"overlap, {site}: a matrix of {n} tasks must have {n} rows of {n}"
+        if not overlap.null_distribution.keys() >= set(CONTROLS):
+            yield f"overlap, {site}: 'null_distribution' must have {list(CONTROLS)}"
 
 
 def save_comparison(comparison: Comparison, out: Path) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from tombola.analysis.agreement.pairwise_overlap import Array, PairwiseOverlap, all_pairs
 from tombola.architectures.anatomy import Anatomy
@@ -17,8 +19,8 @@ from tombola.pruning import controls
 from tombola.tickets.kinds import TicketKind
 from tombola.tickets.ticket import Ticket
 
-Rows = tuple[tuple[float, ...], ...]
-"""A number for each site, in rows as in a mask; an MLP is a row of one site."""
+Rows = tuple[tuple[Annotated[float, Field(ge=0, le=1)], ...], ...]
+"""A share for each site, in rows as in a mask; an MLP is a row of one site."""
 
 
 def sites_of(tickets: Sequence[Ticket], kind: str) -> tuple[Array, tuple[int, ...]]:
