@@ -319,7 +319,7 @@ def test_super_survivors_are_written_as_tickets(tmp_path: Path) -> None:
     ("damage", "said"),
     [
         (lambda entry: entry["kinds"].clear(), "it compares no tickets"),
-        (lambda entry: entry["kinds"]["heads+mlps"]["tasks"].clear(), "kinds, heads+mlps, tasks: there are none"),
+        (lambda entry: entry["kinds"]["heads+mlps"]["tasks"].clear(), r"kinds, heads\+mlps, tasks: there are none"),
         (
             lambda entry: _rename(entry["kinds"]["heads+mlps"]["tasks"]["a"]["agreement"], "heads", "eads"),
             r"tasks, a, agreement must have \['heads', 'mlps'\], not \['eads', 'mlps'\]",

@@ -187,12 +187,12 @@ def _unfitting(kind: TicketKind, found: TicketKindComparison) -> Iterator[str]:
             sizes = {len(row) for row in one.survival or ((),)}
             if 0 in sizes or (site == "mlps" and sizes != {1}):
                 yield f"tasks, {task}, agreement, {site}: the rows of 'survival' are those of no model"
-    for site, overlap in found.overlap.items():
-        nulls = [null.jaccard for null in overlap.null_distribution.values() if null]
-        n = len(overlap.tasks)
-        if any(len(matrix) != n or {*map(len, matrix)} - {n} for matrix in (overlap.jaccard, *nulls)):
+    for site, matrices in found.overlap.items():
+        nulls = [null.jaccard for null in matrices.null_distribution.values() if null]
+        n = len(matrices.tasks)
+        if any(len(matrix) != n or {*map(len, matrix)} - {n} for matrix in (matrices.jaccard, *nulls)):
             yield f"overlap, {site}: a matrix of {n} tasks must have {n} rows of {n}"
-        if not overlap.null_distribution.keys() >= set(CONTROLS):
+        if not matrices.null_distribution.keys() >= set(CONTROLS):
             yield f"overlap, {site}: 'null_distribution' must have {list(CONTROLS)}"
 
 
