@@ -251,9 +251,7 @@ def test_an_importance_that_is_not_finite_is_no_pruned_site() -> None:
     handle = model.bert.encoder.layer[1].output.dense.register_full_backward_hook(
         lambda module, given, taken: (torch.full_like(given[0], torch.nan),)
     )
-    with pytest.raises(
-        TombolaError, match=r"importance per-example of heads \[\d, \d\] is nan, which ranks nothing"
-    ):
+    with pytest.raises(TombolaError, match=r"importance per-example of heads \[\d, \d\] is nan, which ranks nothing"):
         score(model, own, importance=True)
     handle.remove()
     assert score(model, own, importance=True).importance is not None

@@ -85,6 +85,9 @@ class Registry(Mapping[str, T]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __contains__(self, name: object) -> bool:
+        return name in [*self]
+
     def __getitem__(self, name: str) -> T:
         """The value of a name.
 

@@ -224,7 +224,7 @@ def _largest(
 def _asked(
     model: nn.Module, matrices: Sequence[Matrix], index: int, stored: Tensor, cut: WeightCut, statistic: object = None
 ) -> ScoredMatrix:
-    """What a criterion is asked about one of the matrices, whose values are given as they are stored."""
+    """Question to a criterion about one of the matrices, whose values are given as they are stored."""
     matrix = matrices[index]
     turned = is_transposed(model.get_submodule(matrix.module))
     # Another draw for each matrix.

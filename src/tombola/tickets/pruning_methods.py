@@ -89,6 +89,7 @@ def _of_patterns(criteria: Mapping[str, str]) -> Iterator[PruningMethod]:
 
 
 _known = {method.name: method for method in _methods()}
+_ours = {*_known, *(method.criterion for method in _known.values())}
 METHODS: Mapping[str, PruningMethod] = MappingProxyType(_known)
 """Every method by name, in the order of tables: sites first, what others registered last."""
 
@@ -101,7 +102,7 @@ def add_criterion(name: str) -> None:
     """
     made = [PruningMethod(name, "weights", f"weights by {name}", criterion=name), *_of_patterns({name: name})]
     for one in made:
-        check_name("criterion", one.name, (known.name for known in _known.values() if known.criterion != name))
+        check_name("criterion", one.name, _ours | {known.name for known in _known.values() if known.criterion != name})
     _known.update({one.name: one for one in made})
 
 
