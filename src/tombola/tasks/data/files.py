@@ -201,7 +201,7 @@ def _saved_splits(path: Path) -> tuple[_Source, _Source]:
     return train, held_out
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Decoded lines, endings kept, numbered from 1. Only a line feed ends a line, whatever Unicode says."""
     try:
         with path.open("rb") as file:
@@ -241,7 +241,7 @@ def _delimited_rows(
 
 
 def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         bare = line.removesuffix("\n").removesuffix("\r")
         if bare:
             yield number, bare.split("\t")
@@ -250,7 +250,7 @@ def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _balanced(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a file, with those joined between which a quoted field would have to be open; blank ones left out."""
     start, parts, quotes = 0, list[str](), 0
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         start = start if parts else number
         parts.append(line)
         quotes += line.count('"')
@@ -302,7 +302,7 @@ def _quoted_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    reader = csv.reader((line for _, line in text_lines(path)), strict=True)
     start = 1
     try:
         for fields in reader:
@@ -316,7 +316,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 def json_records(path: Path) -> Iterator[tuple[int, Row]]:
     """Objects of a JSON-lines file of any suffix, with line numbers; a TombolaError if it is missing or malformed."""
     empty = True
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         empty = False

@@ -1,0 +1,53 @@
+"""Rows, a tokenizer and tiny models for each task type of fine-tuned models."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import pre_tokenizers
+from transformers import BertForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
+
+from builders.encoders import config, randomise, tokenizer
+
+TAGS = ("O", "B-GOOD", "I-GOOD", "B-BAD", "I-BAD")
+
+
+def splitting_tokenizer() -> PreTrainedTokenizerFast:
+    """The encoders' tokenizer, for which a word with a dash in it is three tokens."""
+    made = tokenizer()
+    made.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+    )
+    return made
+
+
+def tagged_rows(count: int, seed: int, *, longest: int = 9) -> list[dict[str, Any]]:
+    """Sentences of neutral words, and entities of one or two words, whose tag each word gives away."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        tokens, tags = list[str](), list[str]()
+        while len(tokens) < rng.integers(2, longest):
+            kind = int(rng.integers(3))
+            number = int(rng.integers(6))
+            if kind == 0:
+                tokens.append(f"word{number}-word{number + 1}" if number > 3 else f"word{number}")
+                tags.append("O")
+                continue
+            name, tag = (("fine", "GOOD"), ("poor", "BAD"))[kind - 1]
+            # Even numbers begin an entity, odd ones go on with it.
+            tokens += [f"{name}{number // 2 * 2}", f"{name}{number // 2 * 2 + 1}"][: 1 + number % 2]
+            tags += [f"B-{tag}", f"I-{tag}"][: 1 + number % 2]
+        made.append({"tokens": tokens, "ner_tags": tags})
+    return made
+
+
+def bert(kind: Any = BertForTokenClassification, *, seed: int = 0, scale: float = 0.25, **options: Any) -> Any:
+    """A random BERT of a class of transformers; `options` are of its configuration."""
+    torch.manual_seed(seed)
+    made = config("bert", **options)
+    made._attn_implementation = "eager"
+    model = kind(made)
+    randomise(model, scale)
+    assert isinstance(model, PreTrainedModel)
+    return model.eval()
