@@ -42,6 +42,27 @@ def tagged_rows(count: int, seed: int, *, longest: int = 9) -> list[dict[str, An
     return made
 
 
+def choice_rows(count: int, seed: int) -> list[dict[str, Any]]:
+    """Rows in SWAG's columns: of four endings of several lengths one has a fine word."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        label = int(rng.integers(4))
+        endings = [
+            [f"word{number}" for number in rng.integers(0, 30, size=rng.integers(1, 7))]
+            + [f"{'fine' if place == label else 'poor'}{rng.integers(6)}"]
+            for place in range(4)
+        ]
+        made.append(
+            {
+                **{"sent1": f"word{rng.integers(30)} word{rng.integers(30)}", "sent2": f"word{rng.integers(30)}"},
+                **{f"ending{place}": " ".join(words) for place, words in enumerate(endings)},
+                "label": label,
+            }
+        )
+    return made
+
+
 def bert(kind: Any = BertForTokenClassification, *, seed: int = 0, scale: float = 0.25, **options: Any) -> Any:
     """A random BERT of a class of transformers; `options` are of its configuration."""
     torch.manual_seed(seed)

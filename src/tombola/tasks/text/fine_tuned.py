@@ -90,11 +90,13 @@ class FineTunedTask(Task, Generic[S]):
 
     Attributes:
         auto: the Auto class of transformers that loads the model.
+        batch_type: of its batches.
         splits: the rows that are used, with the held-out ones as `search`.
         available: rows that there are of each split.
     """
 
     auto: Any
+    batch_type: type[Batch] = Batch
 
     def __init__(
         self,
@@ -212,7 +214,7 @@ class FineTunedTask(Task, Generic[S]):
         if shuffle is not None:
             groups = [groups[index] for index in rng.permutation(len(groups))]
         for indices in groups:
-            yield Batch(indices, *self.collate(split, indices))
+            yield self.batch_type(indices, *self.collate(split, indices))
 
     def encoded(self, split: str) -> Sequence[Mapping[str, Any]]:
         """Rows of a split as the preprocessor makes them, in order."""
