@@ -4,8 +4,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from tokenizers import pre_tokenizers
-from transformers import BertForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    BertForTokenClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    ViTConfig,
+    ViTForImageClassification,
+)
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from builders.encoders import config, randomise, tokenizer
 
@@ -61,6 +69,34 @@ def choice_rows(count: int, seed: int) -> list[dict[str, Any]]:
             }
         )
     return made
+
+
+def image_rows(count: int, seed: int, *, size: tuple[int, int] = (20, 14)) -> list[dict[str, Any]]:
+    """Noise that is redder, or greener, in the class of that name."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        label = int(rng.integers(2))
+        pixels = rng.integers(0, 200, (*size, 3))
+        pixels[..., label] += 55
+        made.append({"image": Image.fromarray(pixels.astype(np.uint8)), "label": ("red", "green")[label]})
+    return made
+
+
+def vit(*, seed: int = 0, scale: float = 0.25, labels: tuple[str, ...] = ("green", "red")) -> Any:
+    """A random ViT of 16 x 16 pixels in patches of 8."""
+    torch.manual_seed(seed)
+    sizes: Any = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    made = ViTConfig(**sizes, image_size=16, patch_size=8, id2label=dict(enumerate(labels)), label2id={})
+    made._attn_implementation = "eager"
+    model = ViTForImageClassification(made)
+    randomise(model, scale)
+    return model.eval()
+
+
+def image_processor() -> Any:
+    """ViT's, which scales to 16 x 16 pixels."""
+    return ViTImageProcessorPil(size={"height": 16, "width": 16})
 
 
 def bert(kind: Any = BertForTokenClassification, *, seed: int = 0, scale: float = 0.25, **options: Any) -> Any:

@@ -142,8 +142,8 @@ class FineTunedTask(Task, Generic[S]):
         """Rows of a split as the preprocessor makes them, in order; asked for once."""
 
     @abstractmethod
-    def length(self, example: Mapping[str, Any]) -> int:
-        """Length of an encoded row: those of similar length are in a batch together."""
+    def lengths(self, split: str) -> NDArray[np.int64]:
+        """Lengths of the encoded rows of a split [rows]: those of similar length are in a batch together."""
 
     @abstractmethod
     def collate(self, split: str, indices: NDArray[np.int64]) -> tuple[Mapping[str, Tensor], Tensor]:
@@ -202,12 +202,11 @@ class FineTunedTask(Task, Generic[S]):
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
-        encoded = self.encoded(split)
-        lengths = np.array([self.length(example) for example in encoded])
+        lengths = self.lengths(split)
         rng = np.random.default_rng(shuffle)
-        buckets = [np.arange(len(encoded))]
+        buckets = [np.arange(len(lengths))]
         if shuffle is not None:
-            drawn = rng.permutation(len(encoded))
+            drawn = rng.permutation(len(lengths))
             buckets = np.split(drawn, range(_BUCKET * batch_size, len(drawn), _BUCKET * batch_size))
         parts = [bucket[np.argsort(lengths[bucket], kind="stable")] for bucket in buckets]
         groups = [part[start : start + batch_size] for part in parts for start in range(0, len(part), batch_size)]

@@ -107,7 +107,7 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
         return [{"answers": texts[start : start + k]} for start in range(0, len(texts), k)]
 
     @override
-    def length(self, example: Mapping[str, Any]) -> int:
+    def tokens(self, example: Mapping[str, Any]) -> int:
         return max(len(answer["input_ids"]) for answer in example["answers"])
 
     @override
