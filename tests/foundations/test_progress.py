@@ -104,7 +104,16 @@ def test_a_log_has_one_line_a_result_with_seconds_and_what_is_left(clock: Clock)
                 line.note(RESULT)
     assert isinstance(found.console.file, io.StringIO)
     begun, first, second, done = found.console.file.getvalue().splitlines()
-    assert begun == "search weights"
-    assert first == f"  {RESULT}; 10.0 s, 0:00:40 left"
-    assert second == f"  {RESULT}; 10.0 s, 0:00:30 left"
-    assert done == "  done; 20.0 s, 0:00:25 left"
+    assert begun == "search weights ..."
+    assert first == f"search weights: {RESULT}; 10.0 s, 0:00:40 left"
+    assert second == f"search weights: {RESULT}; 10.0 s, 0:00:30 left"
+    assert done == "search weights; 20.0 s, 0:00:25 left"
+
+
+def test_what_is_done_at_once_is_one_line_in_a_log(clock: Clock) -> None:
+    found = bars(80, clock, 100, terminal=False)
+    with found, ProgressLine(found).step("draw random weights", cost=0.5):
+        clock.wait(0.1)
+    assert isinstance(found.console.file, io.StringIO)
+    # Of what takes a two-hundredth, nothing is to be told of the rest.
+    assert found.console.file.getvalue() == "draw random weights; 0.1 s\n"

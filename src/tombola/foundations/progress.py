@@ -37,6 +37,9 @@ _WIDEST = 100
 """Characters of a line with a bar, at most: further apart, what is done and how far it is are hard to read together."""
 _FULLEST = 0.99
 """Share of a bar that is filled before the work has ended, at most."""
+_TELLING = 0.01
+"""Share of work that must be done before its speed says how long the rest will take, and that is worth a line as it
+begins."""
 _OVERRUN = 1.25
 """Expected cost of work that takes longer than expected, in multiples of what it took so far."""
 
@@ -64,7 +67,7 @@ class _Left(ProgressColumn):
 
 
 def _left(task: Task) -> str:
-    if not task.completed or not task.elapsed or task.total is None:
+    if not task.total or not task.elapsed or task.completed < _TELLING * task.total:
         return ""
     return f"{timedelta(seconds=round(task.elapsed * (task.total / task.completed - 1)))} left"
 
@@ -72,8 +75,8 @@ def _left(task: Task) -> str:
 class ProgressBars:
     """Bars on stderr: one of all steps of a job, and a line for each step at work, with its note below.
 
-    A terminal redraws them; a log gets a line as a step begins, and one for each result, with the seconds that it took
-    and the time that is left of the whole. Costs are in forward passes of one example.
+    A terminal redraws them; a log gets a line for each result, with the seconds that it took and the time that is left
+    of the whole, and one as a long step begins. Costs are in forward passes of one example.
     """
 
     def __init__(self, job: str, cost: float, console: Console | None = None) -> None:
@@ -91,7 +94,6 @@ class ProgressBars:
         )
         self._whole = self.drawn.add_task(job, total=cost, note="")
         self._cost, self._spent = cost, 0.0
-        self.lines = 0
 
     def __enter__(self) -> "ProgressBars":
         self.drawn.start()
@@ -112,6 +114,10 @@ class ProgressBars:
         self._spent += cost
         self.drawn.update(self._whole, total=self._cost, completed=min(self._spent, _FULLEST * self._cost))
 
+    def is_long(self, cost: float) -> bool:
+        """True if so much cost is worth a line before it is done."""
+        return cost >= _TELLING * self._cost
+
     @property
     def left(self) -> str:
         """Time that is left of the whole, as `0:12:34 left`; empty where nothing tells yet."""
@@ -124,7 +130,6 @@ class ProgressLine:
     def __init__(self, bars: ProgressBars) -> None:
         self._bars = bars
         self._bar = bars.drawn.add_task("", total=None, note="", visible=False)
-        bars.lines += 1
         self._what = ""
         self._weight, self._cost, self._spent = 1.0, 0.0, 0.0
         self._began = self._noted = 0.0
@@ -145,12 +150,13 @@ class ProgressLine:
         self._what, self._weight, self._cost, self._spent = what, weight, cost, 0.0
         self._began = self._noted = self._bars.console.get_time()
         self._bars.drawn.reset(self._bar, total=cost, description=printable(f"  {what}"), note="", visible=True)
-        self._print(what)
+        if self._bars.is_long(cost):
+            self._print(f"{what} ...")
 
     def end(self) -> None:
         """End the step, which has done its work, and settle its cost."""
         self._settle()
-        self._result("done", self._began)
+        self._result(self._what, self._began)
 
     def _settle(self) -> None:
         left = self._cost - self._spent
@@ -172,14 +178,14 @@ class ProgressLine:
     def note(self, text: str) -> None:
         """Show where the step stands."""
         self._bars.drawn.update(self._bar, note=printable(text))
-        self._result(text, self._noted)
+        # Among the lines of several workers, a log must say whose word it is.
+        self._result(f"{self._what}: {text}", self._noted)
         self._noted = self._bars.console.get_time()
 
     def _result(self, text: str, since: float) -> None:
         """Print a result with the seconds since then."""
         facts = ", ".join(filter(None, (f"{self._bars.console.get_time() - since:.1f} s", self._bars.left)))
-        # Among the lines of several workers, a log must say whose word it is.
-        self._print(f"  {text}; {facts}" if self._bars.lines == 1 else f"  {self._what}: {text}; {facts}")
+        self._print(f"{text}; {facts}")
 
     def _print(self, text: str) -> None:
         console = self._bars.console
