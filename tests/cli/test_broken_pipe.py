@@ -39,13 +39,16 @@ def unread(program: str, *arguments: str, folder: Path) -> tuple[int, bytes]:
     return done.returncode, done.stderr or b""
 
 
-@pytest.mark.parametrize("arguments", [["fake"], ["fake", "--json"], ["fake", "--aside"], ["fake", "--json", "--aside"]])
+@pytest.mark.parametrize(
+    "arguments", [["fake"], ["fake", "--json"], ["fake", "--aside"], ["fake", "--json", "--aside"]]
+)
 def test_whatever_a_command_prints(arguments: list[str], tmp_path: Path) -> None:
     assert unread(FAKES, *arguments, folder=tmp_path) == (141, b"")
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["study", "--help"], ["study", "--schema"], ["study", "--schema", "--json"], ["--version"]]
+    "arguments",
+    [["--help"], ["study", "--help"], ["study", "--schema"], ["study", "--schema", "--json"], ["--version"]],
 )
 def test_what_needs_no_model(arguments: list[str], tmp_path: Path) -> None:
     code, aside = unread(REAL, *arguments, folder=tmp_path)
