@@ -96,7 +96,8 @@ class TextRegime(Regime):
     def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
-        from tombola.tasks.text.task import TextTask, TextTaskOptions
+        from tombola.tasks.text.fine_tuned import TextTaskOptions
+        from tombola.tasks.text.task import TextTask
 
         corpus, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
