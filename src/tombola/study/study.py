@@ -200,7 +200,7 @@ class Study:
         return worker_count(steps, self._model[1]) if self.device.type == "cpu" else 1
 
     def _only_here(self) -> str | None:
-        """Reason, as a clause, why no other process can run the study: a part of it was registered in this one; or None."""
+        """Reason, as a clause, why no other process can run the study: of what was registered here alone; or None."""
         criteria = {one.criterion for one in map(pruning_method, self.config.methods)} - {""}
         if not is_installed(self.config.regime):
             return "its regime is in no other"
