@@ -295,5 +295,5 @@ def verdict(
 
 def _alike(metric: Metric, predictions: Array) -> bool:
     """True if predictions of labels or values are the same of every example, but for rounding."""
-    judges_each = metric.kind in ("classes", "binary", "values")
+    judges_each = metric.kind in ("classes", "binary", "ranking", "values")
     return judges_each and bool(np.ptp(predictions) <= 1e-6 * np.abs(predictions).max())

@@ -36,7 +36,7 @@ def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
 
 def check_labels(task: Task, split: str) -> None:
     """Refuse a split of one label alone, on which nothing can be judged; a TombolaError."""
-    if task.metric.kind in ("classes", "binary", "values") and len(np.unique(task.references(split))) == 1:
+    if task.metric.kind in ("classes", "binary", "ranking", "values") and len(np.unique(task.references(split))) == 1:
         raise TombolaError(
             f"all rows of {task.title} to judge on ({split}: {task.size(split)}) have one label, so that whoever "
             "always says it is right; give rows with several"
