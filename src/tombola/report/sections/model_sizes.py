@@ -1,8 +1,13 @@
 """Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import Callable
+import Iterator
+import Mapping
+import Sequence
 
 from tombola.metrics.statistics import mean_std
 from tombola.profiling.model_cost import Costs
@@ -58,12 +63,13 @@ def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
     names = ("full model", *(METHOD_TITLES[method] for method in methods))
     columns = (Column("measure", "head", shown=False), *numbers(*names))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
-    path = found[0].folder.as_posix()
+    # From wherever Python was started; JSON quotes a text as Python does.
+    path = json.dumps(str((study.folder / found[0].folder).resolve()), ensure_ascii=False)
     return section(
         "The good tickets as smaller models",
         registry.table(table, "smaller"),
         note(_sentence(groups)),
-        note("Open one with ", element("code", f'tombola.load("{path}")'), "."),
+        note("Open one with ", element("code", f"tombola.load({path})"), "."),
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
     )
 
