@@ -90,7 +90,7 @@ def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Decoded lines, endings kept, numbered from 1. Only a line feed ends a line, whatever Unicode says."""
     try:
         with _opened(path) as file:
@@ -132,7 +132,7 @@ def _delimited_rows(
 
 
 def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         bare = line.removesuffix("\n").removesuffix("\r")
         if bare:
             yield number, bare.split("\t")
@@ -141,7 +141,7 @@ def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _balanced(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a file, with those joined between which a quoted field would have to be open; blank ones left out."""
     start, parts, quotes = 0, list[str](), 0
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         start = start if parts else number
         parts.append(line)
         quotes += line.count('"')
@@ -194,12 +194,12 @@ def _quoted_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _delimiter(path: Path) -> str:
     """Semicolon where the header of a CSV has no other; spreadsheets write it where a comma stands in numbers."""
-    header = next((line for _, line in _lines(path) if line.strip()), "")
+    header = next((line for _, line in text_lines(path) if line.strip()), "")
     return ";" if ";" in header and len(next(csv.reader([header]))) == 1 else ","
 
 
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((line for _, line in _lines(path)), strict=True, delimiter=_delimiter(path))
+    reader = csv.reader((line for _, line in text_lines(path)), strict=True, delimiter=_delimiter(path))
     start = 1
     try:
         for fields in reader:
@@ -213,7 +213,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 def json_records(path: Path) -> Iterator[tuple[int, Row]]:
     """Objects of a JSON-lines file of any suffix, with line numbers; a TombolaError if it is missing or malformed."""
     empty = True
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         empty = False

@@ -90,11 +90,13 @@ class FineTunedTask(Task, Generic[S]):
 
     Attributes:
         auto: the Auto class of transformers that loads the model.
+        batch_type: of its batches.
         splits: the rows that are used, with the held-out ones as `search`.
         available: rows that there are of each split.
     """
 
     auto: Any
+    batch_type: type[Batch] = Batch
 
     def __init__(
         self,
@@ -140,8 +142,8 @@ class FineTunedTask(Task, Generic[S]):
         """Rows of a split as the preprocessor makes them, in order; asked for once."""
 
     @abstractmethod
-    def length(self, example: Mapping[str, Any]) -> int:
-        """Length of an encoded row: those of similar length are in a batch together."""
+    def lengths(self, split: str) -> NDArray[np.int64]:
+        """Lengths of the encoded rows of a split [rows]: those of similar length are in a batch together."""
 
     @abstractmethod
     def collate(self, split: str, indices: NDArray[np.int64]) -> tuple[Mapping[str, Tensor], Tensor]:
@@ -200,19 +202,18 @@ class FineTunedTask(Task, Generic[S]):
 
     @override
     def batches(self, split: str, batch_size: int, *, shuffle: int | None = None) -> Iterator[Batch]:
-        encoded = self.encoded(split)
-        lengths = np.array([self.length(example) for example in encoded])
+        lengths = self.lengths(split)
         rng = np.random.default_rng(shuffle)
-        buckets = [np.arange(len(encoded))]
+        buckets = [np.arange(len(lengths))]
         if shuffle is not None:
-            drawn = rng.permutation(len(encoded))
+            drawn = rng.permutation(len(lengths))
             buckets = np.split(drawn, range(_BUCKET * batch_size, len(drawn), _BUCKET * batch_size))
         parts = [bucket[np.argsort(lengths[bucket], kind="stable")] for bucket in buckets]
         groups = [part[start : start + batch_size] for part in parts for start in range(0, len(part), batch_size)]
         if shuffle is not None:
             groups = [groups[index] for index in rng.permutation(len(groups))]
         for indices in groups:
-            yield Batch(indices, *self.collate(split, indices))
+            yield self.batch_type(indices, *self.collate(split, indices))
 
     def encoded(self, split: str) -> Sequence[Mapping[str, Any]]:
         """Rows of a split as the preprocessor makes them, in order."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 from typing_extensions import override
@@ -63,7 +65,11 @@ class TokenizedTask(FineTunedTask[S]):
         return super().checked(model, trained=trained)
 
     @override
-    def length(self, example: Mapping[str, Any]) -> int:
+    def lengths(self, split: str) -> NDArray[np.int64]:
+        return np.array([self.tokens(example) for example in self.encoded(split)])
+
+    def tokens(self, example: Mapping[str, Any]) -> int:
+        """Tokens of an encoded row."""
         return len(example["input_ids"])
 
     def padded(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
