@@ -1,13 +1,9 @@
 """Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
-from collections.abc import json
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import Callable
-import Iterator
-import Mapping
-import Sequence
 
 from tombola.metrics.statistics import mean_std
 from tombola.profiling.model_cost import Costs
