@@ -7,14 +7,12 @@ original shapes with zeros, for tools that know nothing of tickets.
 A model that was loaded is saved again by `save`, or by its own `save_pretrained`, which trainers and pipelines call.
 """
 
-import functools
 import hashlib
 import importlib.metadata
 import inspect
 import re
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,7 +21,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import loading, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
@@ -33,9 +30,10 @@ from tombola.foundations.atomic_files import publish, read_json, write_json
 from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
+from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket, tickets_of
 from tombola.subnetworks.recognition import recognise, relative_of
-from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk
-from tombola.tickets.ticket import BESIDE, FILES, Ticket, every_site
+from tombola.subnetworks.subnetwork import cut, expanded, shrunk, without_removal
+from tombola.tickets.ticket import BESIDE, FILES, Ticket
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, ModelMixin
@@ -65,24 +63,10 @@ def unpacked(values: Tensor, mask: Tensor) -> Tensor:
 TENSORS = "shrunk.safetensors"
 """File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
 FORMAT = 1
-_DIGESTED = (CONFIG, *FILES)
+BEFORE = "before"
+"""Folder of earlier tickets in that of a model that was shrunk more than once: `1`, `2`, ..."""
 _WEIGHTS = re.compile(r"(shrunk|(model|pytorch_model|diffusion_pytorch_model).*)\.(safetensors|bin)")
 """Files that hold a model's weights; a trainer's folder has other `.bin` files."""
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Origin of a loaded model: what is left of the original, that one's anatomy, and the family that it is like."""
-
-    ticket: Ticket
-    anatomy: Anatomy
-    like: str | None
-
-    def of(self, model: nn.Module) -> Subnetwork:
-        present = self.ticket
-        if present.kind == "weights":
-            present = Ticket.full(self.anatomy, every_site(self.anatomy))
-        return Subnetwork(model, self.anatomy, self.ticket, present)
 
 
 @memory_errors()
@@ -107,15 +91,15 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         TombolaError: the ticket is for another model, the folder exists, or the model that was read back is another
             (nothing is written then).
     """
-    library = library_of(model)
     small = shrunk(model, ticket)
+    if ticket.kind == "weights":
+        before = sparse_ticket(model)
+        both = ticket if before is None else (ticket & before).with_provenance(**ticket.provenance)
+        keep_sparse(small.model, both)
     with publish(Path(folder)) as draft:
-        library.write_config(model, draft)
-        save_file(_tensors(small), draft / TENSORS)
-        ticket.write(draft)
-        _write_mark(small.model, relative_of(model), draft)
+        _write(small.model, draft)
         save_companions(tokenizer, draft)
-        again = load(draft)
+        again = cast(nn.Module, load(draft))
         apart = verify_equivalent(model, small, again, "the shrunk model")
         if ticket.kind == "weights" and _aliases(small.model) != _aliases(again):
             raise TombolaError(
@@ -134,7 +118,7 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
     library = library_of(model)
     small = shrunk(model, ticket)
     with publish(Path(folder)) as draft, quiet():
-        library.save(expanded(small), draft)
+        library.save(without_removal(expanded(small)), draft)
         (draft / BESIDE).mkdir()
         ticket.write(draft / BESIDE)
         save_companions(tokenizer, draft)
@@ -158,8 +142,7 @@ def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenize
         TombolaError: the folder holds something else; or weights that the ticket pruned are not zero any more.
     """
     folder = Path(folder)
-    origin = getattr(model, _ORIGIN, None)
-    if not isinstance(origin, _Origin):
+    if not isinstance(model, nn.Module) or not (tickets_of(model) or sparse_ticket(model)):
         if (folder / MARK).is_file():
             raise TombolaError(f"{folder} holds a shrunk model, and this one is not it; choose another folder")
         with quiet():
@@ -169,18 +152,14 @@ def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenize
             else:
                 model.save_pretrained(folder)
         return
-    small = origin.of(cast(nn.Module, model))
-    _check_zeros(small)
+    _check_zeros(model)
     with publish(folder, replace=(folder / MARK).is_file()) as draft:
         for file in folder.iterdir() if folder.is_dir() else ():
-            if not _WEIGHTS.fullmatch(file.name) and file.name != "README.md":
+            if not _WEIGHTS.fullmatch(file.name) and file.name not in ("README.md", BEFORE):
                 (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft / file.name)
-        library_of(small.model).write_config(small.model, draft)
-        save_file(_tensors(small), draft / TENSORS)
-        origin.ticket.write(draft)
-        _write_mark(small.model, origin.like, draft)
+        _write(model, draft)
         save_companions(tokenizer, draft)
-        again, own = load(draft).state_dict(), small.model.state_dict()
+        again, own = cast(nn.Module, load(draft)).state_dict(), model.state_dict()
         if again.keys() != own.keys() or not all(same_bits(again[name], tensor) for name, tensor in own.items()):
             raise TombolaError("the model that was written is another when it is read back; report it")
 
@@ -200,7 +179,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
     """
     folder = Path(folder)
     if (folder / PIPELINE).is_file() and not (folder / MARK).is_file():
-        parts = {file.parent.name: load_subnetwork(file.parent).model for file in sorted(folder.glob(f"*/{MARK}"))}
+        parts = {file.parent.name: _load(file.parent) for file in sorted(folder.glob(f"*/{MARK}"))}
         if not parts:
             raise TombolaError(f"no part of the pipeline in {folder} was shrunk; open it with diffusers")
         refuse_pickles(str(folder), folder)
@@ -209,15 +188,12 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
         with quiet(), loading(str(folder)):
             options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **parts}
             return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, **options))
-    return cast("PreTrainedModel | ModelMixin", load_subnetwork(folder).model)
+    return cast("PreTrainedModel | ModelMixin", _load(folder))
 
 
 @memory_errors()
-def load_subnetwork(folder: Path | str) -> Subnetwork:
-    """Load a shrunk model as `load` does, errors and all, with its ticket and the anatomy of the original."""
-    folder = Path(folder)
+def _load(folder: Path) -> nn.Module:
     facts, library = _mark(folder)
-    ticket = Ticket.load(folder)
     with reading(f"the shrunk model in {folder}", "shrink it again"):
         digests = dict(facts["sha256"])
         files = [str(name) for name in digests if _WEIGHTS.fullmatch(str(name))]
@@ -226,15 +202,16 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
                 f"{folder} holds two models: the shrunk one, and {strangers[0]} beside it; delete what is out of date, "
                 "and save with tombola.save"
             )
-        for name in (*_DIGESTED, *files):
+        tickets, sparse = _tickets(folder, facts)
+        for name in (*_digested(len(tickets) + (sparse is not None)), *files):
             if _sha256(folder / name) != digests[name]:
                 raise ValueError(f"{name} is not the file that was written")
-        model, origin = _blank(folder, facts, library, ticket)
+        model = _blank(folder, facts, library, tickets)
         state = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
-        if ticket.kind == "weights":
-            ticket.check(origin.anatomy)
-            for matrix in origin.anatomy.matrices if files == [TENSORS] else ():
-                state[matrix.parameter] = unpacked(state[matrix.parameter], ticket.masks[matrix.name])
+        if sparse is not None:
+            sparse.check(anatomy := dissect(model))
+            for matrix in anatomy.matrices if files == [TENSORS] else ():
+                state[matrix.parameter] = unpacked(state[matrix.parameter], sparse.masks[matrix.name])
         learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         owners = {
             # What is a buffer must stay one.
@@ -248,12 +225,11 @@ def load_subnetwork(folder: Path | str) -> Subnetwork:
             setattr(model.get_submodule(owner), attribute, buffer.to(getattr(torch, facts["computed"][name])))
         library.finish(model, folder)
     model.eval()
-    found = origin.of(model)
+    keep_sparse(model, sparse)
     if files != [TENSORS]:
         # In the small layout there is no room for what was pruned.
-        _check_zeros(found)
-    _remember(model, origin)
-    return found
+        _check_zeros(model)
+    return model
 
 
 def blank_shrunk(folder: Path) -> nn.Module:
@@ -265,7 +241,20 @@ def blank_shrunk(folder: Path) -> nn.Module:
     facts, library = _mark(folder)
     # The caller may make what it makes on `meta`, and indices need memory.
     with reading(f"the shrunk model in {folder}", "shrink it again"), torch.device("cpu"):
-        return _blank(folder, facts, library, Ticket.load(folder))[0]
+        return _blank(folder, facts, library, _tickets(folder, facts)[0])
+
+
+def cut_as_saved(model: nn.Module, folder: Path) -> None:
+    """Remove from a whole model, of the configuration in the folder of a shrunk one, what that one lacks.
+
+    Raises:
+        TombolaError: the folder holds no shrunk model, or one of another architecture.
+    """
+    facts, _ = _mark(folder)
+    # Checked when it was written; a model without memory computes nothing.
+    recognise(model, check=False, like=facts["like"])
+    for ticket in _tickets(folder, facts)[0]:
+        cut(model, ticket)
 
 
 def _mark(folder: Path) -> tuple[dict[str, Any], Library]:
@@ -281,76 +270,88 @@ def _mark(folder: Path) -> tuple[dict[str, Any], Library]:
     return facts, library
 
 
-def _blank(folder: Path, facts: dict[str, Any], library: Library, ticket: Ticket) -> tuple[nn.Module, _Origin]:
-    """A shrunk model without memory for its parameters, and where it is from."""
+def _tickets(folder: Path, facts: dict[str, Any]) -> tuple[list[Ticket], Ticket | None]:
+    """Tickets of sites under which the model of a folder was shrunk, in order, and that of its weights, if any."""
+    tickets = [Ticket.load(folder / place) for place in _places(int(facts["tickets"]))]
+    sparse = tickets.pop() if tickets[-1].kind == "weights" else None
+    return tickets, sparse
+
+
+def _places(count: int) -> list[str]:
+    """Places of so many tickets in a folder: the last stands in the folder itself."""
+    return [*(f"{BEFORE}/{number}" for number in range(1, count)), "."]
+
+
+def _digested(count: int) -> list[str]:
+    return [CONFIG, *(name if place == "." else f"{place}/{name}" for place in _places(count) for name in FILES)]
+
+
+def _blank(folder: Path, facts: dict[str, Any], library: Library, tickets: list[Ticket]) -> nn.Module:
+    """A shrunk model without memory for its parameters."""
     model = library.blank(str(facts.get("class")), folder)
     if model is None:
         raise TombolaError(
             f"{folder}: this {library.name} has no class {facts.get('class')!r}; install {facts.get('version')}"
         )
-    # Checked when it was written; a model without memory computes nothing.
     recognise(model, check=False, like=facts["like"])
-    origin = _Origin(ticket, dissect(model), facts["like"])
-    return model if ticket.kind == "weights" else shrunk(model, ticket).model, origin
+    for ticket in tickets:
+        cut(model, ticket)
+    return model
 
 
-_ORIGIN = "_tombola_origin"
+def save_pretrained(model: nn.Module, save_directory: Any, *args: Any, **options: Any) -> None:
+    """Save a shrunk model by its class's own `save_pretrained`, with the tickets beside what that writes.
 
-
-class _SavePretrained:
-    """The `save_pretrained` of a loaded model: its class's own, and the ticket beside what that writes.
-
-    An object, since pickle looks a bound function up by its name, and would find that of the class.
+    Raises:
+        TombolaError: an option would write something that `load` cannot open; weights that were pruned are not zero.
     """
-
-    def __init__(self, model: nn.Module, origin: _Origin) -> None:
-        self._model, self._origin = model, origin
-        functools.update_wrapper(cast(Any, self), cast(Any, type(model)).save_pretrained)
-
-    def __call__(self, save_directory: Any, *args: Any, **options: Any) -> None:
-        base, model, origin = cast(Any, type(self._model)).save_pretrained, self._model, self._origin
-        if options.get("push_to_hub"):
-            raise TombolaError("save the shrunk model in a folder, and push that with huggingface_hub.upload_folder")
-        if options.get("safe_serialization") is False:
-            raise TombolaError("a shrunk model is saved in safetensors alone; leave safe_serialization=False out")
-        _check_zeros(origin.of(model))
-        if "save_original_format" in inspect.signature(base).parameters:
-            # The names of older transformers' modules would fit no module of this one.
-            options["save_original_format"] = False
-        base(model, save_directory, *args, **options)
-        if options.get("is_main_process", True):
-            folder = Path(save_directory)
-            for stale in (TENSORS, "README.md"):
-                (folder / stale).unlink(missing_ok=True)
-            origin.ticket.write(folder)
-            _write_mark(model, origin.like, folder)
+    base = cast(Any, type(model)).save_pretrained
+    if options.get("push_to_hub"):
+        raise TombolaError("save the shrunk model in a folder, and push that with huggingface_hub.upload_folder")
+    if options.get("safe_serialization") is False:
+        raise TombolaError("a shrunk model is saved in safetensors alone; leave safe_serialization=False out")
+    _check_zeros(model)
+    if "save_original_format" in inspect.signature(base).parameters:
+        # The names of older transformers' modules would fit no module of this one.
+        options["save_original_format"] = False
+    base(model, save_directory, *args, **options)
+    if options.get("is_main_process", True):
+        folder = Path(save_directory)
+        for stale in (TENSORS, "README.md"):
+            (folder / stale).unlink(missing_ok=True)
+        _write_tickets(model, folder)
 
 
-def _remember(model: nn.Module, origin: _Origin) -> None:
-    """Let a loaded model be saved again, by `save` and by its own `save_pretrained`, and stay as sparse as it is."""
-    model.__dict__[_ORIGIN] = origin
-    model.__dict__["save_pretrained"] = _SavePretrained(model, origin)
-    if origin.ticket.kind == "weights":
-        for matrix in origin.anatomy.matrices:
-            mask = origin.ticket.masks[matrix.name]
-            model.get_parameter(matrix.parameter).register_hook(functools.partial(_only_survivors, mask))
-
-
-def _only_survivors(mask: Tensor, gradient: Tensor) -> Tensor:
-    return gradient.where(mask.to(gradient.device), 0.0)
-
-
-def _check_zeros(small: Subnetwork) -> None:
-    for matrix in small.anatomy.matrices if small.ticket.kind == "weights" else ():
-        values = small.model.get_parameter(matrix.parameter).detach()
-        if bool((values.cpu()[~small.ticket.masks[matrix.name]] != 0).any()):
+def _check_zeros(model: nn.Module) -> None:
+    sparse = sparse_ticket(model)
+    for matrix in dissect(model).matrices if sparse is not None else ():
+        values = model.get_parameter(matrix.parameter).detach()
+        if sparse is not None and bool((values.cpu()[~sparse.masks[matrix.name]] != 0).any()):
             raise TombolaError(
                 f"{matrix.parameter} has weights that its ticket pruned and that are not zero any more, so that it is "
                 "another model; train what tombola.load gives itself, no copy of it"
             )
 
 
-def _write_mark(model: nn.Module, like: str | None, folder: Path) -> None:
+def _write(model: nn.Module, folder: Path) -> None:
+    """Write all of a shrunk model, in the small layout, into an existing folder."""
+    library_of(model).write_config(model, folder)
+    save_file(_tensors(model), folder / TENSORS)
+    _write_tickets(model, folder)
+
+
+def _write_tickets(model: nn.Module, folder: Path) -> None:
+    """Write the tickets of a shrunk model, and the mark, beside its tensors."""
+    sparse = sparse_ticket(model)
+    tickets = [*tickets_of(model), *([] if sparse is None else [sparse])]
+    shutil.rmtree(folder / BEFORE, ignore_errors=True)
+    for place, ticket in zip(_places(len(tickets)), tickets, strict=True):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        ticket.write(folder / place)
+    _write_mark(model, len(tickets), folder)
+
+
+def _write_mark(model: nn.Module, tickets: int, folder: Path) -> None:
     library = library_of(model)
     files = sorted(file.name for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name))
     written = {name for file in files for name in load_file(folder / file)}
@@ -361,21 +362,22 @@ def _write_mark(model: nn.Module, like: str | None, folder: Path) -> None:
             "library": library.name,
             "version": importlib.metadata.version(library.name),
             "class": type(model).__name__,
-            "like": like,
+            "like": relative_of(model),
+            "tickets": tickets,
             "shared": _aliases(model, written),
             "computed": {name: str(buffer.dtype).removeprefix("torch.") for name, buffer in _computed(model)},
-            "sha256": {name: _sha256(folder / name) for name in (*_DIGESTED, *files)},
+            "sha256": {name: _sha256(folder / name) for name in (*_digested(tickets), *files)},
         },
     )
 
 
-def _tensors(small: Subnetwork) -> dict[str, Tensor]:
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Tensors to write: the model's, each once, and of those that a mask covers the survivors."""
-    aliases = _aliases(small.model)
-    tensors = {name: tensor.detach().cpu() for name, tensor in small.model.state_dict().items() if name not in aliases}
-    if small.ticket.kind == "weights":
-        for matrix in small.anatomy.matrices:
-            tensors[matrix.parameter] = packed(tensors[matrix.parameter], small.ticket.masks[matrix.name])
+    aliases, sparse = _aliases(model), sparse_ticket(model)
+    tensors = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items() if name not in aliases}
+    if sparse is not None:
+        for matrix in dissect(model).matrices:
+            tensors[matrix.parameter] = packed(tensors[matrix.parameter], sparse.masks[matrix.name])
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 

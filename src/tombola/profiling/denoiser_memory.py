@@ -53,8 +53,7 @@ def evenly(model: nn.Module, density: float) -> Ticket:
     """
     _check(density)
     anatomy = dissect(model)
-    rows = {"heads": anatomy.attentions, "neurons": anatomy.feed_forwards, "channels": anatomy.residuals}
-    sites = [site for site, there in rows.items() if there]
+    sites = [site for site in ("heads", "neurons", "channels") if any(anatomy.sizes(site))]
     kind = next(one for one in TICKET_KINDS if one.split("+") == sites)
     full_ticket = Ticket.full(anatomy, kind)
     masks: dict[str, Tensor] = {}

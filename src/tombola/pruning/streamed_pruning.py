@@ -21,6 +21,7 @@ from transformers import AutoConfig, PreTrainedModel
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix
 from tombola.checkpoints.loading import loading, locate, quiet
+from tombola.checkpoints.refusals import refuse_shrunk
 from tombola.checkpoints.model_card import plain
 from tombola.checkpoints.model_libraries import TRANSFORMERS
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
@@ -232,6 +233,7 @@ def prune_checkpoint(
     """
     started = time.perf_counter()
     folder, out = Path(locate(str(source))), Path(out).resolve()
+    refuse_shrunk(str(source), folder)
     if not folder.is_dir():
         raise TombolaError(f"{source} is no local folder; download the checkpoint first (hf download {source})")
     with contextlib.ExitStack() as stack:

@@ -20,6 +20,7 @@ from tombola.pruning.calibration import Calibration, calibration_inputs, count
 from tombola.pruning.magnitude import Threshold, keep_in_rows, keep_largest
 from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, check_finite, prunable_anatomy
+from tombola.subnetworks.pruned_model import keep_sparse
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -71,6 +72,8 @@ def prune_weights(
     for name, weight in weights.items():
         check_finite(name, weight)
     pruned = structural_copy(model).eval()
+    # What was zero in a sparse model may not be so any more.
+    keep_sparse(pruned, None)
     masks: dict[str, Tensor] = {}
     later: list[tuple[Matrix, Tensor]] = []
 

@@ -171,7 +171,7 @@ class TextTask(Task):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, **trusted, **labels)
-                return self._checked(auto.from_config(config, **options))
+                return self._checked(loading.as_saved(auto.from_config(config, **options), path, source))
             if state == "pretrained":
                 return self._checked(loading.read_weights(auto, path, source, new_output=True, **labels, **options)[0])
             model, anew = loading.read_weights(auto, path, source, new_output=True, **options)
