@@ -1,21 +1,20 @@
 """The anatomy of a loaded model: its heads, MLPs, channels and prunable weights, which everything else asks."""
 
+import functools
 import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+import numpy as np
 import torch
 from torch import nn
 
 from tombola.architectures.left_out import LeftOut
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, Matrix, MLPRow
 from tombola.foundations.errors import TombolaError
-
-if TYPE_CHECKING:
-    from tombola.architectures.removal import Removal
 
 SHRUNK = "-shrunk"
 """End of the signature of a shrunk model."""
@@ -132,6 +131,27 @@ class Anatomy:
         """Each matrix with its parameter in `model`."""
         for matrix in self.matrices:
             yield matrix, model.get_parameter(matrix.parameter)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Structure that was removed from a model.
+
+    Attributes:
+        whole: anatomy of the model before anything was.
+        kept: what of that is still there.
+    """
+
+    whole: "Anatomy"
+    kept: Kept
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of what is there: two models of equal shapes that lost different sites are two architectures."""
+        kept, found = self.kept, hashlib.sha256(self.whole.signature.encode())
+        for row in (*kept.heads, kept.mlps, *kept.neurons, *kept.channels):
+            found.update(np.packbits(row.cpu().numpy()).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)

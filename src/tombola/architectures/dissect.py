@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Projection, Residual
 from tombola.architectures.left_out import left_out
-from tombola.architectures.removal import removal_of
+from tombola.architectures.removal import remaining, removal_of
 from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, joined, units_of
 from tombola.foundations.errors import TombolaError
 
@@ -87,7 +87,7 @@ def dissect(model: nn.Module) -> Anatomy:
             "tombola.architectures.families.register adds an entry"
         )
     removal = removal_of(model)
-    return read(model, family) if removal is None else removal.anatomy(model)
+    return read(model, family) if removal is None else remaining(model, removal)
 
 
 def read(model: nn.Module, family: Family) -> Anatomy:

@@ -201,7 +201,7 @@ class Kept:
                 yield row
 
     def within(self, outer: "Kept") -> "Kept":
-        """What is kept of a whole model, where `outer` is kept of it, and this of that."""
+        """Structure of a whole model that is kept where `outer` is kept of it, and this of that."""
 
         def rows(those: tuple[Tensor, ...], these: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return tuple(one.masked_scatter(one, two) for one, two in zip(those, these, strict=True))

@@ -7,16 +7,13 @@ original shapes with zeros, for tools that know nothing of tickets.
 A model that was loaded is saved again by `save`, or by its own `save_pretrained`, which trainers and pipelines call.
 """
 
-import hashlib
 import importlib.metadata
 import inspect
-import re
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -24,49 +21,32 @@ from transformers import PreTrainedModel
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import loading, quiet
 from tombola.checkpoints.model_card import ModelCardWriter
-from tombola.checkpoints.model_libraries import LIBRARIES, Companions, Library, library_of, save_companions
-from tombola.checkpoints.refusals import CONFIG, MARK, PIPELINE, refuse_pickles
-from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError, memory_errors, reading
-from tombola.foundations.tensor_bits import as_bits, same_bits
+from tombola.checkpoints.model_libraries import Companions, library_of, save_companions
+from tombola.checkpoints.refusals import MARK, PIPELINE, refuse_pickles
+from tombola.checkpoints.shrunk_folder import (
+    BEFORE,
+    FORMAT,
+    TENSORS,
+    WEIGHTS,
+    check_zeros,
+    computed,
+    digested,
+    load_shrunk,
+    packed,
+    places,
+    sha256,
+)
+from tombola.foundations.atomic_files import publish, write_json
+from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket, tickets_of
-from tombola.subnetworks.recognition import recognise, relative_of
-from tombola.subnetworks.subnetwork import cut, expanded, shrunk, without_removal
-from tombola.tickets.ticket import BESIDE, FILES, Ticket
+from tombola.subnetworks.recognition import relative_of
+from tombola.subnetworks.subnetwork import expanded, shrunk, without_removal
+from tombola.tickets.ticket import BESIDE, Ticket
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, ModelMixin
-
-
-def packed(matrix: Tensor, mask: Tensor) -> Tensor:
-    """The values of `matrix` where `mask`, bool of its shape, is True: row by row, 1-D, on the CPU."""
-    # NumPy picks by a boolean mask without a list of 64-bit positions, which would be four times the weights' size.
-    values = as_bits(matrix.detach().cpu().contiguous()).numpy()[mask.cpu().numpy()]
-    return torch.from_numpy(values).view(matrix.dtype)
-
-
-def unpacked(values: Tensor, mask: Tensor) -> Tensor:
-    """Undo `packed`: a matrix of the mask's shape, +0.0 where it is False.
-
-    Raises:
-        ValueError: there are not as many values as the mask has survivors.
-    """
-    survivors = int(mask.sum())
-    if values.shape != (survivors,):
-        raise ValueError(f"{list(values.shape)} values for {survivors} survivors")
-    matrix = torch.zeros(mask.shape, dtype=values.dtype)
-    as_bits(matrix).numpy()[mask.numpy()] = as_bits(values).numpy()
-    return matrix
-
-
-TENSORS = "shrunk.safetensors"
-"""File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""
-FORMAT = 1
-BEFORE = "before"
-"""Folder of earlier tickets in that of a model that was shrunk more than once: `1`, `2`, ..."""
-_WEIGHTS = re.compile(r"(shrunk|(model|pytorch_model|diffusion_pytorch_model).*)\.(safetensors|bin)")
-"""Files that hold a model's weights; a trainer's folder has other `.bin` files."""
 
 
 @memory_errors()
@@ -152,10 +132,10 @@ def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenize
             else:
                 model.save_pretrained(folder)
         return
-    _check_zeros(model)
+    check_zeros(model)
     with publish(folder, replace=(folder / MARK).is_file()) as draft:
         for file in folder.iterdir() if folder.is_dir() else ():
-            if not _WEIGHTS.fullmatch(file.name) and file.name not in ("README.md", BEFORE):
+            if not WEIGHTS.fullmatch(file.name) and file.name not in ("README.md", BEFORE):
                 (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft / file.name)
         _write(model, draft)
         save_companions(tokenizer, draft)
@@ -179,7 +159,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
     """
     folder = Path(folder)
     if (folder / PIPELINE).is_file() and not (folder / MARK).is_file():
-        parts = {file.parent.name: _load(file.parent) for file in sorted(folder.glob(f"*/{MARK}"))}
+        parts = {file.parent.name: load_shrunk(file.parent) for file in sorted(folder.glob(f"*/{MARK}"))}
         if not parts:
             raise TombolaError(f"no part of the pipeline in {folder} was shrunk; open it with diffusers")
         refuse_pickles(str(folder), folder)
@@ -188,115 +168,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
         with quiet(), loading(str(folder)):
             options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **parts}
             return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, **options))
-    return cast("PreTrainedModel | ModelMixin", _load(folder))
-
-
-@memory_errors()
-def _load(folder: Path) -> nn.Module:
-    facts, library = _mark(folder)
-    with reading(f"the shrunk model in {folder}", "shrink it again"):
-        digests = dict(facts["sha256"])
-        files = [str(name) for name in digests if _WEIGHTS.fullmatch(str(name))]
-        if strangers := sorted({one.name for one in folder.iterdir() if _WEIGHTS.fullmatch(one.name)} - {*files}):
-            raise TombolaError(
-                f"{folder} holds two models: the shrunk one, and {strangers[0]} beside it; delete what is out of date, "
-                "and save with tombola.save"
-            )
-        tickets, sparse = _tickets(folder, facts)
-        for name in (*_digested(len(tickets) + (sparse is not None)), *files):
-            if _sha256(folder / name) != digests[name]:
-                raise ValueError(f"{name} is not the file that was written")
-        model = _blank(folder, facts, library, tickets)
-        state = {name: tensor for file in files for name, tensor in load_file(folder / file).items()}
-        if sparse is not None:
-            sparse.check(anatomy := dissect(model))
-            for matrix in anatomy.matrices if files == [TENSORS] else ():
-                state[matrix.parameter] = unpacked(state[matrix.parameter], sparse.masks[matrix.name])
-        learnt = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-        owners = {
-            # What is a buffer must stay one.
-            name: nn.Parameter(tensor, tensor.is_floating_point()) if name in learnt else tensor
-            for name, tensor in state.items()
-        }
-        shared = {alias: owners[name] for alias, name in facts["shared"].items()}
-        model.load_state_dict(owners | shared, assign=True)
-        for name, buffer in list(_computed(model)):
-            owner, _, attribute = name.rpartition(".")
-            setattr(model.get_submodule(owner), attribute, buffer.to(getattr(torch, facts["computed"][name])))
-        library.finish(model, folder)
-    model.eval()
-    keep_sparse(model, sparse)
-    if files != [TENSORS]:
-        # In the small layout there is no room for what was pruned.
-        _check_zeros(model)
-    return model
-
-
-def blank_shrunk(folder: Path) -> nn.Module:
-    """A shrunk model of its real shapes, on `meta` but for buffers: no weights are read or held.
-
-    Raises:
-        TombolaError: as `load`, but for damaged weights.
-    """
-    facts, library = _mark(folder)
-    # The caller may make what it makes on `meta`, and indices need memory.
-    with reading(f"the shrunk model in {folder}", "shrink it again"), torch.device("cpu"):
-        return _blank(folder, facts, library, _tickets(folder, facts)[0])
-
-
-def cut_as_saved(model: nn.Module, folder: Path) -> None:
-    """Remove from a whole model, of the configuration in the folder of a shrunk one, what that one lacks.
-
-    Raises:
-        TombolaError: the folder holds no shrunk model, or one of another architecture.
-    """
-    facts, _ = _mark(folder)
-    # Checked when it was written; a model without memory computes nothing.
-    recognise(model, check=False, like=facts["like"])
-    for ticket in _tickets(folder, facts)[0]:
-        cut(model, ticket)
-
-
-def _mark(folder: Path) -> tuple[dict[str, Any], Library]:
-    """The mark of a shrunk model, and the library that it is of."""
-    if not (folder / MARK).is_file():
-        raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
-    facts = read_json(folder / MARK)
-    if facts.get("format") != FORMAT:
-        raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")
-    library = LIBRARIES.get(str(facts.get("library")))
-    if library is None:
-        raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
-    return facts, library
-
-
-def _tickets(folder: Path, facts: dict[str, Any]) -> tuple[list[Ticket], Ticket | None]:
-    """Tickets of sites under which the model of a folder was shrunk, in order, and that of its weights, if any."""
-    tickets = [Ticket.load(folder / place) for place in _places(int(facts["tickets"]))]
-    sparse = tickets.pop() if tickets[-1].kind == "weights" else None
-    return tickets, sparse
-
-
-def _places(count: int) -> list[str]:
-    """Places of so many tickets in a folder: the last stands in the folder itself."""
-    return [*(f"{BEFORE}/{number}" for number in range(1, count)), "."]
-
-
-def _digested(count: int) -> list[str]:
-    return [CONFIG, *(name if place == "." else f"{place}/{name}" for place in _places(count) for name in FILES)]
-
-
-def _blank(folder: Path, facts: dict[str, Any], library: Library, tickets: list[Ticket]) -> nn.Module:
-    """A shrunk model without memory for its parameters."""
-    model = library.blank(str(facts.get("class")), folder)
-    if model is None:
-        raise TombolaError(
-            f"{folder}: this {library.name} has no class {facts.get('class')!r}; install {facts.get('version')}"
-        )
-    recognise(model, check=False, like=facts["like"])
-    for ticket in tickets:
-        cut(model, ticket)
-    return model
+    return cast("PreTrainedModel | ModelMixin", load_shrunk(folder))
 
 
 def save_pretrained(model: nn.Module, save_directory: Any, *args: Any, **options: Any) -> None:
@@ -310,7 +182,7 @@ def save_pretrained(model: nn.Module, save_directory: Any, *args: Any, **options
         raise TombolaError("save the shrunk model in a folder, and push that with huggingface_hub.upload_folder")
     if options.get("safe_serialization") is False:
         raise TombolaError("a shrunk model is saved in safetensors alone; leave safe_serialization=False out")
-    _check_zeros(model)
+    check_zeros(model)
     if "save_original_format" in inspect.signature(base).parameters:
         # The names of older transformers' modules would fit no module of this one.
         options["save_original_format"] = False
@@ -320,17 +192,6 @@ def save_pretrained(model: nn.Module, save_directory: Any, *args: Any, **options
         for stale in (TENSORS, "README.md"):
             (folder / stale).unlink(missing_ok=True)
         _write_tickets(model, folder)
-
-
-def _check_zeros(model: nn.Module) -> None:
-    sparse = sparse_ticket(model)
-    for matrix in dissect(model).matrices if sparse is not None else ():
-        values = model.get_parameter(matrix.parameter).detach()
-        if sparse is not None and bool((values.cpu()[~sparse.masks[matrix.name]] != 0).any()):
-            raise TombolaError(
-                f"{matrix.parameter} has weights that its ticket pruned and that are not zero any more, so that it is "
-                "another model; train what tombola.load gives itself, no copy of it"
-            )
 
 
 def _write(model: nn.Module, folder: Path) -> None:
@@ -345,7 +206,7 @@ def _write_tickets(model: nn.Module, folder: Path) -> None:
     sparse = sparse_ticket(model)
     tickets = [*tickets_of(model), *([] if sparse is None else [sparse])]
     shutil.rmtree(folder / BEFORE, ignore_errors=True)
-    for place, ticket in zip(_places(len(tickets)), tickets, strict=True):
+    for place, ticket in zip(places(len(tickets)), tickets, strict=True):
         (folder / place).mkdir(parents=True, exist_ok=True)
         ticket.write(folder / place)
     _write_mark(model, len(tickets), folder)
@@ -353,7 +214,7 @@ def _write_tickets(model: nn.Module, folder: Path) -> None:
 
 def _write_mark(model: nn.Module, tickets: int, folder: Path) -> None:
     library = library_of(model)
-    files = sorted(file.name for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name))
+    files = sorted(file.name for file in folder.iterdir() if WEIGHTS.fullmatch(file.name))
     written = {name for file in files for name in load_file(folder / file)}
     write_json(
         folder / MARK,
@@ -365,8 +226,8 @@ def _write_mark(model: nn.Module, tickets: int, folder: Path) -> None:
             "like": relative_of(model),
             "tickets": tickets,
             "shared": _aliases(model, written),
-            "computed": {name: str(buffer.dtype).removeprefix("torch.") for name, buffer in _computed(model)},
-            "sha256": {name: _sha256(folder / name) for name in (*_digested(tickets), *files)},
+            "computed": {name: str(buffer.dtype).removeprefix("torch.") for name, buffer in computed(model)},
+            "sha256": {name: sha256(folder / name) for name in (*digested(tickets), *files)},
         },
     )
 
@@ -381,14 +242,6 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _computed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Buffers of floats that stand in no file, but are computed when a model is made: in fp32, which may not be its."""
-    stored = model.state_dict(keep_vars=True)
-    for name, buffer in model.named_buffers():
-        if name not in stored and buffer.is_floating_point():
-            yield name, buffer
-
-
 def _aliases(model: nn.Module, written: Collection[str] = ()) -> dict[str, str]:
     """Names of tensors that are the same as another → that one's name, of those in a file where `written` says so."""
     owners: dict[int, str] = {}
@@ -396,8 +249,3 @@ def _aliases(model: nn.Module, written: Collection[str] = ()) -> dict[str, str]:
     for name in sorted(tensors, key=lambda name: name not in written):
         owners.setdefault(id(tensors[name]), name)
     return {name: owner for name, tensor in tensors.items() if (owner := owners[id(tensor)]) != name}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

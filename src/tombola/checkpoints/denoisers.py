@@ -31,6 +31,7 @@ from tombola.checkpoints.refusals import (
     refuse_pickles,
     refuse_results,
 )
+from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
 from tombola.checkpoints.sources import check_source
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
@@ -105,12 +106,8 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
         folder = Path(source).expanduser() / (part or "")
         kind, config = _described(source, part)
         if (folder / MARK).is_file():
-            # It is of models of every library, this one's too.
-            from tombola.checkpoints.checkpoint import cut_as_saved
-            from tombola.checkpoints.checkpoint import load as load_shrunk
-
             if weights:
-                small = cast(nn.Module, load_shrunk(folder))
+                small = load_shrunk(folder)
                 return small if dtype is None else nn.Module.to(small, dtype)
             model = cast(nn.Module, kind.from_config(config))
             cut_as_saved(model, folder)

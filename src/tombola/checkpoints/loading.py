@@ -37,6 +37,7 @@ from tombola.checkpoints.refusals import (
     refuse_quantised,
     refuse_results,
 )
+from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
 from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
@@ -160,10 +161,7 @@ def read_weights(
 
 def _read_shrunk(kind: Any, folder: Path, options: dict[str, Any]) -> tuple[PreTrainedModel, dict[str, Any]]:
     """A shrunk model of any class that has its layers, and what transformers says of the tensors."""
-    # It makes models of every library, this one's too.
-    from tombola.checkpoints.checkpoint import cut_as_saved, load
-
-    small: Any = load(folder)
+    small: Any = load_shrunk(folder)
     kept = ("dtype", "output_loading_info", "use_safetensors")
     named = {name: value for name, value in options.items() if name not in kept}
     config, rest = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **named)
@@ -191,8 +189,6 @@ def as_saved(model: nn.Module, path: str, source: str) -> nn.Module:
     Raises:
         TombolaError: as `load_model`.
     """
-    from tombola.checkpoints.checkpoint import cut_as_saved
-
     if (Path(path) / MARK).is_file():
         cut_as_saved(model, Path(path))
     elif isinstance(model, PreTrainedModel) and (gone := heads_pruned_by(model.config, source)):

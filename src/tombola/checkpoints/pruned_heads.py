@@ -4,6 +4,7 @@ transformers 5 reads such a checkpoint no more. Here its tensors are read into a
 that was shrunk, as if by Tombola.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -92,6 +93,11 @@ def without_pruned_heads(
         restore(model)
         cut_heads(model, gone, source)
         del model.config.pruned_heads
+        warnings.warn(
+            f"transformers 4 pruned {sum(map(len, gone.values()))} heads of {source}: it is the smaller model that it "
+            "was, and what is saved of it is a shrunk model, which tombola.load opens",
+            stacklevel=2,
+        )
     return model, found
 
 

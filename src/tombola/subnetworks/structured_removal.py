@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.anatomy import Anatomy, Removal
 from tombola.architectures.families import Projection
-from tombola.architectures.removal import Removal, remember, removal_of
+from tombola.architectures.removal import remember, removal_of
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, MLPRow
 from tombola.subnetworks.position_bias import join, separate
 from tombola.subnetworks.projections import MapCut, Units, expand, shrink, with_zero_bias
