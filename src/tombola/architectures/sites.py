@@ -105,7 +105,7 @@ class HeadRow(SiteRow):
 
     @property
     def key_values(self) -> tuple[int, ...]:
-        """For each head the number of the stored key/value head that it shares."""
+        """Number of the stored key/value head that each head shares."""
         return self.uneven_groups or tuple(head // self.group for head in range(self.heads))
 
     def weights(self, kept: Tensor) -> int:
