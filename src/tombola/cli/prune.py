@@ -1,12 +1,13 @@
 """`tombola prune`: from a fine-tuned model to a ticket, by a search or by a single cut."""
 
 import argparse
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command, add_out, checked_config, given_settings
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,17 +113,17 @@ def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] |
 
 
 def _search(trail: "Trail", model: "nn.Module", progress: "Progress") -> None:
-    """Search, and refuse a ticket of which nothing is left."""
-    from tombola.tickets.ticket import Ticket
+    """Search; a search that finds no ticket is a failure, of which nothing is written."""
+    from tombola.pruning.search.records import NoTicketWarning
 
     session = trail.session
     trail.score_full(model, progress, importance=session.config.searched == "dev")
-    trail.run.search(trail.method, progress)
-    if not len(Ticket.load(trail.ticket("good"))):
-        raise TombolaError(
-            f"nothing of the model is left: on {session.task.title} a network without anything holds the "
-            "threshold as well; train the model for longer, or take the threshold over chance (--over-chance)"
-        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoTicketWarning)
+        try:
+            trail.run.search(trail.method, progress)
+        except NoTicketWarning as warning:
+            raise FailedError(str(warning)) from None
 
 
 def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from tombola.foundations.errors import TombolaError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_and_ticket(parser, "new folder; tombola.load reads it")
+    add_model_and_ticket(parser, "new folder; tombola.load reads it", "write files that are not smaller, too")
     measure = "time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)"
     parser.add_argument("--measure", action=argparse.BooleanOptionalAction, default=True, help=measure)
     length = "of a measured example (128, or half of what the model takes where that is less)"

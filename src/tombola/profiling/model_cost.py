@@ -251,7 +251,7 @@ def _written(
         whole.mkdir()
         library_of(model).save(model, whole)
         if folder is None and "shrunk" in variants:
-            save_shrunk(model, ticket, small)
+            save_shrunk(model, ticket, small, force=True)
     ticket.save(temporary / "ticket")
     return {"dense": whole, "masked": whole, "shrunk": small}
 
