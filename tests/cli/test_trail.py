@@ -330,10 +330,45 @@ def test_a_model_that_always_says_the_same_leaves_no_empty_ticket(
         (data / "dev.tsv").write_text("\n".join(line for line in lines if not line.endswith("bad")))
     out = tmp_path / "cut"
     given = flags("prune", model=full, task=data)
-    assert main([*map(str, ("prune", *given, *density, "--device", "cpu", "--out", out))]) == 2
+    if not density:
+        stopping = flags("prune", model=full, task=data, at_chance="stop")
+        assert main([*map(str, ("prune", *stopping, "--device", "cpu", "--out", out))]) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "failed: the full model does not clearly beat guessing on moods" in said
+        assert "go on all the same (--continue" in said
+    assert main([*map(str, ("prune", *given, *density, "--device", "cpu", "--out", out))]) == (2 if density else 1)
     said = capsys.readouterr().err
-    assert ("to judge on (dev: " if density else "nothing of the model is left") in " ".join(said.split())
+    assert ("to judge on (dev: " if density else "nothing of the model left") in " ".join(said.split())
     assert not out.exists()
+
+
+def test_a_search_that_finds_nothing_is_one_line_and_code_1(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    given = flags("prune", model=seed_folder.full, threshold=1, weights_step=0.99)
+    assert main(["prune", *given, "--method", "weights", "--out", str(tmp_path / "found")]) == 1
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("tombola:")]
+    assert re.search(
+        r"failed: no ticket of weights was found on moods: the first cut, of 99\.0% of the weights, scores 0\.\d+, and "
+        r"the threshold is 0\.906; .*\(--density\)",
+        line,
+    )
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_ticket_that_removes_nothing_is_written_as_no_smaller_model(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    said = prune(capsys, seed_folder.full, tmp_path / "cut", "--method", "weights", "--density", 1)
+    for command in (["shrink", "--no-measure"], ["export", "--format", "zeros"]):
+        out = tmp_path / command[0]
+        given = [*command, seed_folder.full, tmp_path / "cut", "--out", out]
+        assert main(list(map(str, given))) == 1
+        assert re.search(r"failed: this ticket removes nothing: .* \(0\.\d+ MB\).*--force", capsys.readouterr().err)
+        assert not out.exists()
+        found = run(capsys, *given, "--force")
+        assert found["bytes"] >= found["bytes_before"]
+    assert said["sparsity"] == 0
 
 
 def test_what_prune_wrote_is_told_from_a_model(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:

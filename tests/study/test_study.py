@@ -28,8 +28,9 @@ from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_lines
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import FailedError, TombolaError
 from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search.guessing import GuessingWarning
 from tombola.pruning.search.records import Search
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
@@ -670,3 +671,21 @@ class TestSettings:
         assert study_in(copied / done.folder.name).folder == copied / done.folder.name
         with pytest.raises(TombolaError, match=r"holds another study \(tiny-bert-moods-.*choose another folder"):
             study_in(copied / done.folder.name, epochs=1)
+
+
+@pytest.mark.slow
+def test_a_full_model_at_chance_stops_the_study_before_any_search(tmp_path: Path) -> None:
+    settings = {"learning_rate": 1e-7, "epochs": 1, "methods": ("heads",), "controls": (), "analyses": ()}
+    stopping = study_in(tmp_path, at_chance="stop", **settings)
+    with pytest.raises(FailedError, match=r"does not clearly beat guessing .*train it .*--continue"):
+        stopping.run()
+    home = stopping.seed_folder(0)
+    assert home.full.is_dir()
+    assert not (home.folder / "heads").exists()
+    trained = (home.full / "model.safetensors").stat().st_mtime_ns
+    # What was trained is not trained again.
+    going_on = study_in(tmp_path, at_chance="continue", **settings)
+    with pytest.warns(GuessingWarning, match="does not clearly beat guessing"):
+        assert going_on.run() == stopping.folder
+    assert (home.full / "model.safetensors").stat().st_mtime_ns == trained
+    assert (home.ticket("heads", "good") / "retrained").is_dir()

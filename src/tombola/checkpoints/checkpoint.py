@@ -155,7 +155,7 @@ def save_zeros(
 
 
 def check_removes(model: nn.Module, ticket: Ticket, *, force: bool) -> None:
-    """Raise a FailedError for a ticket that removes nothing, of which every form is the model itself, but by `force`."""
+    """Raise a FailedError, but by `force`, for a ticket that removes nothing: every form of it is the model itself."""
     if not force and len(ticket) == ticket.total:
         raise FailedError(
             f"this ticket removes nothing: what it leaves is the model itself ({megabytes(dense_bytes(model))}), which "

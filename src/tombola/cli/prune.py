@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, add_out, checked_config, given_settings
+from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings
 from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     files = "the ticket as good/, scores, search.jsonl (with SparseGPT also updated/, the model)"
     add_out(parser, f"new folder, in a study's layout: {files}; report, compare, retrain and score read it")
     parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
+    add_continue(parser)
     what = f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels)"
     once = "those of a pattern N:M make one cut, with no search"
     parser.add_argument("--method", metavar="NAME", help=f"{what}; {once}")
@@ -95,7 +96,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] | None, progress: "Progress") -> None:
     """Cut once, by importance on training rows."""
     from tombola.pruning.one_shot import single_cut
-    from tombola.pruning.search.guessing import check_full_model
+    from tombola.pruning.search.guessing import check_full_model, no_better
 
     session = trail.session
     # Before the full model is scored, so that a density that cannot be is found at once.
@@ -108,7 +109,11 @@ def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] |
         evaluation=session.evaluation(progress, "train"),
         seed=trail.seed_folder.seed,
     )
-    check_full_model(session.task, trail.score_full(model, progress).predictions, "dev")
+    full = trail.score_full(model, progress)
+    check_full_model(session.task, full.predictions, "dev")
+    # A cut is of the size that is asked for, whatever the score.
+    if (why := no_better(session.task, full.predictions, "dev", full.score)) is not None:
+        warnings.warn(why, stacklevel=2)
     trail.add_cut(ticket, updated, progress)
 
 

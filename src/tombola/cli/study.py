@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, given_settings, seeds
+from tombola.cli.command import Command, add_continue, given_settings, seeds
 from tombola.foundations.errors import printable
 
 
@@ -23,6 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     workers = "processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)"
     parser.add_argument("--workers", type=_workers, default="auto", metavar="N", help=workers)
+    add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )

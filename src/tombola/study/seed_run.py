@@ -1,15 +1,20 @@
 """Run of one seed: fine-tune, search, draw controls, score, retrain, shrink; each result is published whole."""
 
+import contextlib
 import dataclasses
 import shutil
 import time
+import warnings
+from collections.abc import Iterator
 
 from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.foundations.atomic_files import publish
+from tombola.foundations.errors import FailedError
 from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search.guessing import GuessingWarning
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.records import GOOD, Search
 from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
@@ -61,16 +66,17 @@ class SeedRun(SeedContext):
         shutil.rmtree(self.seed_folder.updated(method), ignore_errors=True)
         on_dev = config.search_split == "dev"
         full = self.seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)
-        found = search_ticket(
-            self.model(),
-            self.task,
-            method,
-            options=config.search_options,
-            evaluation=self.setting.evaluation(progress, config.searched),
-            full=Evaluation.read(full) if full.is_file() else None,
-            retrain=(lambda ticket: self.trained(ticket, progress)) if config.iterative else None,
-            seed=self.seed_folder.seed,
-        )
+        with self._beyond_guessing():
+            found = search_ticket(
+                self.model(),
+                self.task,
+                method,
+                options=config.search_options,
+                evaluation=self.setting.evaluation(progress, config.searched),
+                full=Evaluation.read(full) if full.is_file() else None,
+                retrain=(lambda ticket: self.trained(ticket, progress)) if config.iterative else None,
+                seed=self.seed_folder.seed,
+            )
         found = dataclasses.replace(found, good=self.with_provenance(found.good, "good", method))
         if found.model is not None:
             with publish(self.seed_folder.updated(method)) as draft:
@@ -81,6 +87,23 @@ class SeedRun(SeedContext):
             started = time.perf_counter() - found.last.seconds
             known = dataclasses.replace(found.evaluation, importance=None) if found.evaluation and on_dev else None
             self.publish_retrained(method, "good", found.trained, started, progress, known)
+
+    @contextlib.contextmanager
+    def _beyond_guessing(self) -> Iterator[None]:
+        """Stop a search where guessing is as good, unless the study continues: before its first cut.
+
+        Raises:
+            FailedError: the full model is at chance, or guessing holds the threshold.
+        """
+        if self.config.at_chance == "continue":
+            yield
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GuessingWarning)
+            try:
+                yield
+            except GuessingWarning as warning:
+                raise FailedError(f"{warning}; or go on all the same (--continue, at_chance: continue)") from None
 
     def control(self, method: str, name: str, _: Progress) -> None:
         """Draw a control of the good ticket's size."""

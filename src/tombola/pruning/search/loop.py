@@ -11,7 +11,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
-from tombola.pruning.search.guessing import accepted, check_full_model, warnings
+from tombola.pruning.search.guessing import GuessingWarning, accepted, check_full_model, no_better
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.records import NoTicketWarning, Search, SearchPass
 from tombola.pruning.search.sites import group_phases, site_phases
@@ -60,6 +60,7 @@ def search_ticket(
         seed: of calibration text and of random pruning.
 
     Warns:
+        GuessingWarning: the full model does not clearly beat guessing, or guessing holds the threshold.
         NoTicketWarning: no cut held, so that the good ticket is the whole model; or nothing of it is left. Then the
             search's `found` is false.
 
@@ -137,9 +138,9 @@ class _Run:
         self.bound = accepted(task, full.score, options.threshold, split, over_chance=over)
         if options.curve_until is not None:
             self.curve_bound = accepted(task, full.score, options.curve_until, split, over_chance=over)
-        for warning in warnings(task, full.predictions, split, self.bound):
+        if (why := no_better(task, full.predictions, split, self.bound)) is not None:
             # Past a method, the search, and what decorates it. A note would go with the bar.
-            warn(warning, stacklevel=4)
+            warn(why, GuessingWarning, stacklevel=4)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 
@@ -196,7 +197,8 @@ class _Run:
             return f"{of}: there is nothing that could be cut"
         return (
             f"{of}: the first cut, of {first.sparsity:.1%} of the weights, scores {first.score:.3f}, and the "
-            f"threshold is {self.bound:.3f}; lower it (--threshold), take smaller steps, or cut once to a size (--density)"
+            f"threshold is {self.bound:.3f}; lower it (--threshold), take smaller steps, or cut once to a size "
+            "(--density)"
         )
 
     def _evaluate(self, part: Subnetwork) -> Evaluation:
