@@ -675,7 +675,13 @@ class TestSettings:
 
 @pytest.mark.slow
 def test_a_full_model_at_chance_stops_the_study_before_any_search(tmp_path: Path) -> None:
-    settings = {"learning_rate": 1e-7, "epochs": 1, "methods": ("heads",), "controls": (), "analyses": ()}
+    settings: dict[str, Any] = {
+        "learning_rate": 1e-7,
+        "epochs": 1,
+        "methods": ("heads",),
+        "controls": (),
+        "analyses": (),
+    }
     stopping = study_in(tmp_path, at_chance="stop", **settings)
     with pytest.raises(FailedError, match=r"does not clearly beat guessing .*train it .*--continue"):
         stopping.run()

@@ -7,7 +7,8 @@ from typing import Any
 
 from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, add_out
-from tombola.cli.given_ticket import check_ticket, load_ticket
+from tombola.cli.given_ticket import check_ticket, load_ticket, other_weights
+from tombola.foundations.errors import TombolaError
 
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) -> None:
@@ -36,8 +37,10 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
     from tombola.checkpoints.model_libraries import load_any
     from tombola.subnetworks.subnetwork import shrunk
 
-    _, ticket = load_ticket(options.ticket)
+    folder, ticket = load_ticket(options.ticket)
     model = load_any(options.model)
+    if (why := other_weights(model, ticket, folder)) is not None:
+        raise TombolaError(f"{why}, as MODEL")
     difference = save(model, ticket, options.out, tokenizer=options.model, force=options.force)
     result: dict[str, Any] = {
         "model": str(options.out),

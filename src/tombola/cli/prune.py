@@ -12,9 +12,13 @@ from tombola.foundations.errors import FailedError, TombolaError
 if TYPE_CHECKING:
     from torch import nn
 
+    from tombola.architectures.anatomy import Anatomy
     from tombola.foundations.progress import Progress
+    from tombola.study.config import StudyConfig
     from tombola.study.session import Session
     from tombola.study.trail import Trail
+    from tombola.tickets.pruning_methods import PruningMethod
+    from tombola.tickets.ticket import Ticket
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +32,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
     add_continue(parser)
     what = f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels)"
-    once = "those of a pattern N:M make one cut, with no search"
+    once = "those of a pattern N:M, of any numbers (wanda-1:4), make one cut, with no search"
     parser.add_argument("--method", metavar="NAME", help=f"{what}; {once}")
 
 
@@ -49,19 +53,24 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
+    from tombola.pruning.one_shot import needs_task
     from tombola.study.session import Session
     from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import Ticket, every_site
 
-    weights = options.method is not None and pruning_method(options.method).kind == "weights"
+    named = _method(density) if isinstance(density, dict) else options.method
+    chosen = None if named is None else pruning_method(named)
+    once = density is not None or (chosen is not None and chosen.pattern is not None)
+    if once and "task" not in settings and chosen is not None and not needs_task(chosen):
+        return _cut_alone(options, config, chosen)
+    weights = chosen is not None and chosen.kind == "weights"
     session = Session.open(config)
     model = session.task.load(session.config.model, seed=0, state="trained").to(session.device)
     anatomy = dissect(model)
     session.check_memory(model, "sampling" if weights else "importance")
-    method = _method(density) if isinstance(density, dict) else options.method or every_site(anatomy)
+    method = named or every_site(anatomy)
     chosen = pruning_method(method)
-    once = density is not None or chosen.pattern is not None
     if once:
         # The settings' default is that of searches.
         session = replace(session, config=session.config.replaced(neuron_block=settings.get("neuron_block", 1)))
@@ -84,13 +93,37 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             **({"model": str(options.out / model_folder.relative_to(draft))} if model_folder.is_dir() else {}),
             "score": good.provenance["score"],
             "full_score": good.provenance["full_score"],
-            **good.survivors(anatomy),
-            "sparsity": good.sparsity(anatomy),
+            **_sizes(good, anatomy),
         }
     if not options.json:
         scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
         print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
     return result
+
+
+def _cut_alone(options: argparse.Namespace, config: "StudyConfig", method: "PruningMethod") -> dict[str, Any]:
+    """Cut a model once by a method that needs no task; no score is made up for it."""
+    from tombola.architectures.dissect import dissect
+    from tombola.checkpoints.model_libraries import load_any
+    from tombola.foundations.atomic_files import publish
+    from tombola.pruning.one_shot import single_cut
+    from tombola.study.folder_layout import SeedFolder
+
+    config, device = config.resolved()
+    model = load_any(config.model).to(device)
+    ticket, _ = single_cut(model, None, method.name, options.density, options=config.search, seed=options.seed)
+    ticket = ticket.with_provenance(method=method.name, model=config.model, seed=options.seed, stage="pruned")
+    with publish(options.out) as draft:
+        place = SeedFolder(options.seed, draft / "no-task" / f"seed-{options.seed}").ticket(method.name, "good")
+        ticket.save(place)
+        result = {"ticket": str(options.out / place.relative_to(draft)), **_sizes(ticket, dissect(model))}
+    if not options.json:
+        print(f"{_kept(ticket.sites, result)}, not scored, as no --task is given: {result['ticket']}")
+    return result
+
+
+def _sizes(ticket: "Ticket", anatomy: "Anatomy") -> dict[str, Any]:
+    return {**ticket.survivors(anatomy), "sparsity": ticket.sparsity(anatomy)}
 
 
 def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] | None, progress: "Progress") -> None:

@@ -11,7 +11,6 @@ SCORED = ("full", "guessing", *TICKETS, *SUPER_TICKETS)
 
 STAGES = ("none", "pruned", "retrained")
 
-METHOD_TITLES: Mapping[str, str] = MappingProxyType({name: method.title for name, method in METHODS.items()})
 KIND_TITLES: Mapping[str, str] = MappingProxyType({kind: METHODS[kind].title for kind in TICKET_KINDS})
 """Kind of ticket → its heading, that of its standard method."""
 
@@ -82,3 +81,8 @@ def model_title(ticket: str, stage: str) -> str:
 def capitalised(text: str) -> str:
     """Text with a capital at its beginning; capitals inside stay, which `str.capitalize` would take from a name."""
     return text[:1].upper() + text[1:]
+
+
+def method_title(method: str) -> str:
+    """Heading of a method; of one that is unknown its name."""
+    return METHODS[method].title if method in METHODS else method

@@ -18,7 +18,7 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import check_task, named_tasks, open_task, owners, regime_of, regimes
 from tombola.tickets.kinds import TICKETS, controls_of
-from tombola.tickets.pruning_methods import METHODS, pruning_method
+from tombola.tickets.pruning_methods import METHODS, PATTERN_NAMES, pruning_method
 from tombola.training.recipe import Recipe, Rewinding
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ _training = described("training")
 _running = described("running")
 # A pattern is also written with its colon: wanda-2:4.
 _methods = _study(
-    "searches to run, of " + ", ".join(METHODS),
+    f"searches to run, of {', '.join(METHODS)}, or of any other pattern (wanda-1:4)",
     "heads+mlps,weights",
-    items={"enum": [*METHODS, *(name.replace("of", ":") for name, one in METHODS.items() if one.pattern)]},
+    items={"anyOf": [{"enum": [*METHODS]}, {"pattern": f"^{PATTERN_NAMES}$"}]},
     minItems=1,
     uniqueItems=True,
 )

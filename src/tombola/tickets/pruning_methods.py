@@ -1,10 +1,12 @@
 """Pruning methods: what is removed, by what it is chosen, which sites go together. Searches bear their names."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
+
+from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError, unknown
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind, kinds_in_words
@@ -62,6 +64,8 @@ class PruningMethod:
 
 
 _PATTERNS = {"magnitude": "magnitude", "wanda": "Wanda", "sparsegpt": "SparseGPT"}
+PATTERN_NAMES = rf"({'|'.join(_PATTERNS)}|random)-([1-9]\d{{0,3}})(?:of|:)([1-9]\d{{0,3}})"
+"""Names of the methods of a pattern, of any numbers: a regular expression."""
 
 
 def _methods() -> Iterator[PruningMethod]:
@@ -77,26 +81,63 @@ def _methods() -> Iterator[PruningMethod]:
     yield PruningMethod("wanda", "weights", "weights by Wanda", criterion="wanda")
     yield PruningMethod("sparsegpt", "weights", "weights by SparseGPT", criterion="sparsegpt")
     yield PruningMethod("random-weights", "weights", "weights at random", criterion="random")
-    for pattern, (criterion, title) in itertools.product(("2:4", "4:8"), _PATTERNS.items()):
-        name = f"{criterion}-{pattern.replace(':', 'of')}"
-        yield PruningMethod(name, "weights", f"weights by {title}, {pattern}", criterion=criterion, pattern=pattern)
+    for pattern, criterion in itertools.product(((2, 4), (4, 8)), _PATTERNS):
+        yield _of_pattern(criterion, *pattern)
 
 
-METHODS: Mapping[str, PruningMethod] = MappingProxyType({method.name: method for method in _methods()})
-"""Every method by name, in the order of tables: sites first."""
+def _of_pattern(criterion: str, kept: int, group: int) -> PruningMethod:
+    words = f"weights by {_PATTERNS[criterion]}" if criterion in _PATTERNS else "weights at random"
+    name, pattern = f"{criterion}-{kept}of{group}", f"{kept}:{group}"
+    return PruningMethod(name, "weights", f"{words}, {pattern}", criterion=criterion, pattern=pattern)
+
+
+class _Methods(Mapping[str, PruningMethod]):
+    """Methods by name: those of the tables, which it lists, and those of any other pattern."""
+
+    def __init__(self) -> None:
+        self._listed = {method.name: method for method in _methods()}
+
+    @override
+    def __getitem__(self, name: str) -> PruningMethod:
+        if name not in self._listed and (found := re.fullmatch(PATTERN_NAMES, name)) is not None:
+            kept, group = int(found[2]), int(found[3])
+            if kept < group and ":" not in name:
+                return _of_pattern(found[1], kept, group)
+        return self._listed[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._listed)
+
+
+METHODS: Mapping[str, PruningMethod] = _Methods()
+"""Every method by name, in the order of tables: sites first. Patterns of other numbers are there, but not listed."""
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Methods among some names, each once, in the order of tables; patterns that are not listed come last."""
+    known, listed = {name for name in names if name in METHODS}, [*METHODS]
+    return tuple(sorted(known, key=lambda name: (listed.index(name) if name in listed else len(listed), name)))
 
 
 def pruning_method(name: str) -> PruningMethod:
     """The method of a name.
 
     Args:
-        name: as in `METHODS`; `wanda-2:4` is `wanda-2of4`, as a colon has no place in the name of a folder.
+        name: as in `METHODS`; `wanda-2:4` is `wanda-2of4`, as a colon has no place in the name of a folder. Patterns
+            may have other numbers: `wanda-1:4`, `magnitude-3:8`.
 
     Raises:
         TombolaError: there is none.
     """
     found = METHODS.get(name.replace(":", "of"))
     if found is None:
+        if re.fullmatch(PATTERN_NAMES, name) is not None:
+            raise TombolaError(f"{name!r} is no pattern of weights: of every M weights N survive, N below M, as in 2:4")
         raise TombolaError(unknown("pruning method", name, METHODS))
     return found
 

@@ -9,12 +9,12 @@ from tombola.profiling.model_cost import Costs
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
 from tombola.report.table import Column, Table, numbers
 from tombola.study.folder_layout import COST
-from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.pruning_methods import METHODS, in_order, in_words
 
 _WEIGHTS = (
     *("model*.safetensors", "shrunk.safetensors", "masks.safetensors"),
@@ -53,9 +53,9 @@ def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
     found = list(_found(study))
     if not found:
         return None
-    methods = [method for method in METHODS if any(one.method == method for one in found)]
+    methods = in_order(one.method for one in found)
     groups = [[one for one in found if one.method == method] for method in methods]
-    names = ("full model", *(METHOD_TITLES[method] for method in methods))
+    names = ("full model", *(method_title(method) for method in methods))
     columns = (Column("measure", "head", shown=False), *numbers(*names))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
     path = found[0].folder.as_posix()
