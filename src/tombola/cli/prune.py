@@ -200,10 +200,12 @@ def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
-    from tombola.tickets.pruning_methods import in_words
+    from tombola.tickets.kinds import counted
 
-    counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
-    return " and ".join(counted) or f"{1 - survivors['sparsity']:.1%} of the weights"
+    return (
+        " and ".join(counted(survivors[kind], kind) for kind in sites)
+        or f"{1 - survivors['sparsity']:.1%} of the weights"
+    )
 
 
 COMMAND = Command(

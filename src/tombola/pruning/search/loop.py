@@ -19,6 +19,7 @@ from tombola.pruning.search.strategy import Cut, Phase, State
 from tombola.pruning.search.weights import WeightPruner, weight_phases
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Predictions, Task
+from tombola.tickets.kinds import counted
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
@@ -225,7 +226,7 @@ class _Run:
         else:
             every = self.options.normalise_over == "all"
             importance = importance and importance.normalised(self.plan.normalise_layers, every=every)
-            kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
+            kept = ", ".join(counted(survivors[kind], kind) for kind in ticket.sites)
         split = self.evaluation.split
         references = self.task.references(split)
         self.passes.append(

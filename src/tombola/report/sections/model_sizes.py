@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tombola.foundations.plurals import plural
 from tombola.metrics.statistics import mean_std
 from tombola.profiling.model_cost import Costs
 from tombola.report import number_format
@@ -96,7 +97,7 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
         yield f"{what} of a batch of {batch}, ms", (dense.seconds[batch], shrunk.seconds[batch], _milliseconds)
     for batch in batches if costs.steps is not None else ():
         before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
-        yield f"an image of {costs.steps} steps, {batch} at once, ms", (before, after, _milliseconds)
+        yield f"an image of {plural(costs.steps, 'step')}, {batch} at once, ms", (before, after, _milliseconds)
     if dense.weights:
         yield "parameters in memory, MB", (dense.weights, shrunk.weights, number_format.megabytes)
         if costs.dtype == "float32":
@@ -169,10 +170,10 @@ def _sentence(groups: Groups) -> str:
             continue
         first = known[0]
         if not texts:
-            what = f"{first.length} tokens, " if first.length is not None else ""
+            what = f"{plural(first.length, 'token')}, " if first.length is not None else ""
             if first.steps is not None:
                 what = "the denoiser alone, "
-            threads = number_format.plural(first.threads, "thread")
+            threads = plural(first.threads, "thread")
             texts.append(
                 f"Measured on {what}{first.dtype}, {first.device}, {threads}; a ratio is of means over seeds, to the "
                 "full models that took turns with the smaller ones."

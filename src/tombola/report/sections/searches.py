@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tombola.analysis.locality.random_curve import RandomPoint
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.charts.curves import Threshold, search_curves
@@ -65,7 +66,7 @@ def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str
         [index for index, search_pass in enumerate(search.passes) if not search_pass.holds] for search in searches
     ]
     if unfinished := failed.count([]):
-        where = number_format.plural(unfinished, "search", "searches")
+        where = plural(unfinished, "search", "searches")
         more = "so more may be possible"
         if all(search.good.weights == 0 for search in searches):
             more = "and nothing is left to prune: what is said to hold is no network"
