@@ -87,8 +87,8 @@ def with_heads_of_zeros(
     restore(model, *cuts[-1])
     del model.config.pruned_heads
     warnings.warn(
-        f"transformers 4 pruned {plural(sum(map(len, gone.values())), 'head')} of {source}: zeros stand for them, which "
-        "no training changes, and count among the heads of the model; a search removes them first",
+        f"transformers 4 pruned {plural(sum(map(len, gone.values())), 'head')} of {source}: zeros stand for them, "
+        "which no training changes, and count among the heads of the model; a search removes them first",
         stacklevel=2,
     )
     return model, found

@@ -115,8 +115,8 @@ def _about_deletions(several: list[Interactions]) -> str:
         lost = len(with_subsets[0].subsets.sites[0])
         deletions = plural(sum(len(one.subsets.sites) for one in with_subsets), "deletion")
         parts.append(
-            f"Deleting {plural(lost, 'site')} at random costs {number_format.score(cost)} in loss, what each costs alone adds up "
-            f"to {number_format.score(total)}; how much a deletion costs is explained to "
+            f"Deleting {plural(lost, 'site')} at random costs {number_format.score(cost)} in loss, what each "
+            f"costs alone adds up to {number_format.score(total)}; how much a deletion costs is explained to "
             f"{number_format.share(fmean(apart))} by what each costs alone and {number_format.share(fmean(local))} by "
             f"the second-order picture (squared correlation over {deletions})."
         )

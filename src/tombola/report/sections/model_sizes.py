@@ -95,9 +95,9 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
     what = "latency" if costs.steps is None else "step"
     for batch in batches:
         yield f"{what} of a batch of {batch}, ms", (dense.seconds[batch], shrunk.seconds[batch], _milliseconds)
-    for batch in batches if costs.steps is not None else ():
+    for batch in batches if costs.steps else ():
         before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
-        yield f"an image of {plural(costs.steps, 'step')}, {batch} at once, ms", (before, after, _milliseconds)
+        yield f"an image of {plural(costs.steps or 0, 'step')}, {batch} at once, ms", (before, after, _milliseconds)
     if dense.weights:
         yield "parameters in memory, MB", (dense.weights, shrunk.weights, number_format.megabytes)
         if costs.dtype == "float32":
