@@ -23,6 +23,7 @@ import tombola
 import tombola.study.seed_context
 import tombola.training.loop
 from builders import small_study
+from builders.report_pages import read
 from builders.small_study import read_rows, study_in, timeless
 from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
 from tombola.architectures.dissect import dissect
@@ -32,6 +33,7 @@ from tombola.foundations.errors import FailedError, TombolaError
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.guessing import GuessingWarning
 from tombola.pruning.search.records import Search
+from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
@@ -695,3 +697,19 @@ def test_a_full_model_at_chance_stops_the_study_before_any_search(tmp_path: Path
         assert going_on.run() == stopping.folder
     assert (home.full / "model.safetensors").stat().st_mtime_ns == trained
     assert (home.ticket("heads", "good") / "retrained").is_dir()
+
+
+def test_a_search_that_finds_nothing_is_told_and_the_study_goes_on(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"methods": ("weights",), "controls": (), "analyses": ()}
+    study = study_in(tmp_path, threshold=1, weights_step=0.99, **settings)
+    with pytest.warns(UserWarning) as told:
+        study.run()
+    said = [str(one.message) for one in told]
+    assert any("no ticket of weights was found on moods: the first cut, of 99.0% of the weights" in one for one in said)
+    assert any("not written as a smaller model: this ticket removes nothing" in one for one in said)
+    assert not (study.seed_folder(0).ticket("weights", "good") / "shrunk").exists()
+    (verdict,) = study.verdicts()
+    assert "says nothing, because it is the full model itself" in str(verdict["sentence"])
+    assert [row["sparsity"] for row in read_rows(study.folder)] == [1, 0, 0, 0]
+    words = read(build(study.folder)).words
+    assert "found no ticket, as no cut held" in words

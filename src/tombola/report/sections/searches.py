@@ -52,7 +52,9 @@ def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str
     gone = _range([search.good.sparsity for search in searches], number_format.share)
     text = f"Pruning {in_words(searches[0].method)} could go on until {gone} of the prunable weights were gone"
     text += f" (over {len(searches)} seeds)" if several else ""
-    if higher_is_better:
+    if all(search.good.sparsity == 0 for search in searches):
+        text = f"Pruning {in_words(searches[0].method)} found no ticket, as no cut held: what stands is the full model"
+    elif higher_is_better:
         kept = [search.good.score / search.full.score for search in searches if search.full.score]
         if kept:
             text += f"; the last state that held stood at {_range(kept, number_format.share)} of the full score"
