@@ -117,7 +117,9 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
                 tuple(given.values()),
                 input_names=list(given),
                 output_names=[output],
-                dynamic_shapes=(tuple(_AXES.get(name, {0: "batch", 1: "sequence"}) for name in given),),
+                dynamic_shapes=(
+                    tuple(_AXES.get(name, {0: "batch", one.ndim - 1: "sequence"}) for name, one in given.items()),
+                ),
                 dynamo=True,
                 verbose=False,
             )
@@ -165,7 +167,7 @@ def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor
     segments = getattr(model.config, "type_vocab_size", 0) or 0
     if segments > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
         types = torch.zeros_like(given["input_ids"])
-        types[:, types.shape[1] // 3 :] = 1
+        types[..., types.shape[-1] // 3 :] = 1
         given["token_type_ids"] = types
     return given
 

@@ -18,7 +18,9 @@ from scipy.stats import rankdata
 from tombola.foundations.errors import TombolaError, check_choice
 
 Array = NDArray[Any]
-Kind = Literal["classes", "binary", "values", "abilities", "features"]
+Kind = Literal["classes", "binary", "values", "abilities", "features", "answers"]
+NOTHING = -100
+"""Where an example has no answer: it pads predictions and references [examples, answers] of kind `answers`."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,14 @@ class Metric:
         chance: references [n] -> the best score of a guess that does not look at the inputs.
         kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive), `values`, or `abilities` of a
             language model; `features` of generated against those of real images, where an example is a vector:
-            predictions and references are [..., n, features] then.
+            predictions and references are [..., n, features] then; `answers`, several an example, int64
+            [..., n, answers] with `NOTHING` where an example has fewer.
         biased: it is worse the fewer different examples there are, and so on every resample: intervals make up for it.
-        scale: of a mean over examples, the worst and the best that one can be; None of other scores.
+        scale: of a mean over examples, or a share of what they hold, the worst and the best that one can be; None of
+            other scores.
+        counts: predictions and references [..., n, answers] -> [..., n, k], of whose sums over examples the score is
+            `of_sums`: resamples are drawn of these, which is the same and takes a fraction of the time. None of others.
+        of_sums: such sums [..., k] -> scores [...].
     """
 
     name: str
@@ -45,11 +52,28 @@ class Metric:
     chance: Callable[[Array], float]
     biased: bool = False
     scale: tuple[float, float] | None = None
+    counts: Callable[[Array, Array], Array] | None = None
+    of_sums: Callable[[Array], Array] | None = None
+
+    @classmethod
+    def of_counts(
+        cls,
+        name: str,
+        counts: Callable[[Array, Array], Array],
+        of_sums: Callable[[Array], Array],
+        chance: Callable[[Array], float],
+    ) -> "Metric":
+        """Metric of several answers an example, from 0 to 1, by what is counted of each example, see `counts`."""
+
+        def compute(predictions: Array, references: Array) -> Array:
+            return of_sums(counts(predictions, references).sum(-2))
+
+        return cls(name, True, "answers", compute, chance, scale=(0.0, 1.0), counts=counts, of_sums=of_sums)
 
     @property
     def axes(self) -> int:
-        """Number of axes of one model's predictions: examples, and their features where they have any."""
-        return 2 if self.kind == "features" else 1
+        """Number of axes of one model's predictions: examples, and features or answers of each."""
+        return 2 if self.kind in ("features", "answers") else 1
 
     def check(self, *, regression: bool, classes: int) -> None:
         """Raise a TombolaError unless the metric fits a regression, or a classification with so many classes."""
@@ -197,6 +221,7 @@ _TITLES = {
     "spearman": "Spearman correlation",
     "pearson_spearman": "mean of Pearson and Spearman correlation",
     "f1": "F1",
+    "entity_f1": "entity F1",
     "frechet_distance": "Fréchet distance",
 }
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, t
 
 from tombola.metrics.resampling import LEVEL, RESAMPLES
-from tombola.metrics.scores import Array, Metric, metric_title
+from tombola.metrics.scores import NOTHING, Array, Metric, metric_title
 
 BATCH_CELLS = 2**21
 """Array cells that one batch of resamples may take: about 50 MB of working memory."""
@@ -85,7 +85,7 @@ def paired_difference(
         widest = metric.scale[1] - metric.scale[0]
         low, high = unseen(ends, len(r), level, (-widest, widest))
     found, reach = float(difference(np.arange(len(r)))), 0.0
-    by_seed = np.asarray(metric.compute(p, r)) - np.asarray(metric.compute(q, r))
+    by_seed = _scores(metric, p, r, np.arange(len(r))) - _scores(metric, q, r, np.arange(len(r)))
     if (seeds := len(by_seed)) > 1 and not fixed_seeds:
         reach = float(t.ppf((1 + level) / 2, seeds - 1) * by_seed.std(ddof=1)) / math.sqrt(seeds)
     return found, found - math.hypot(found - low, reach), found + math.hypot(high - found, reach)
@@ -112,12 +112,20 @@ def _seeds_by_examples(metric: Metric, predictions: ArrayLike, references: Array
         raise ValueError(
             f"predictions {p.shape} must be {shape}, or as many for each seed, where references are {r.shape}, n > 0"
         )
-    return p if p.ndim > axes else p[None], r
+    p = p if p.ndim > axes else p[None]
+    return p if metric.counts is None else metric.counts(p, r), r
+
+
+def _scores(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
+    """Scores of the drawn examples [..., n] by seed, of predictions (or counts) [seeds, n, ...] -> [seeds, ...]."""
+    if metric.of_sums is not None:
+        return np.asarray(metric.of_sums(predictions[:, drawn].sum(-2)))
+    return np.asarray(metric.compute(predictions[:, drawn], references[drawn]))
 
 
 def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
     """Scores of the drawn examples [..., n], averaged over the seeds of predictions [seeds, n, ...] -> [...]."""
-    return np.asarray(metric.compute(predictions[:, drawn], references[drawn]).mean(axis=0))
+    return np.asarray(_scores(metric, predictions, references, drawn).mean(axis=0))
 
 
 def _percentiles(
@@ -303,5 +311,8 @@ def verdict(
 
 def _alike(metric: Metric, predictions: Array) -> bool:
     """True if predictions of labels or values are the same of every example, but for rounding."""
+    if metric.kind == "answers":
+        given = predictions[predictions != NOTHING]
+        return bool((predictions == predictions[:1]).all() or (given == given[:1]).all())
     judges_each = metric.kind in ("classes", "binary", "values")
     return judges_each and bool(np.ptp(predictions) <= 1e-6 * np.abs(predictions).max())

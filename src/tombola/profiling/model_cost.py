@@ -235,7 +235,7 @@ def compare(
         model.train(training)
     return Costs(
         costs,
-        length=example["input_ids"].shape[1] if "input_ids" in example else None,
+        length=example["input_ids"].shape[-1] if "input_ids" in example else None,
         dtype=str(dtype_of(model)).removeprefix("torch."),
         device=str(device_of(model)),
         threads=threads,

@@ -10,12 +10,12 @@ from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError, check_number, memory_errors
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
-from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.guessing import check_full_model
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.sites import least_important_groups, without_groups
 from tombola.pruning.search.weights import WeightPruner
 from tombola.pruning.weight_criteria import CRITERIA
+from tombola.pruning.weight_pruning import keep_by_criterion
 from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
 from tombola.tickets.kinds import TICKET_KINDS
@@ -160,7 +160,8 @@ def _importance(
 def _largest_weights(model: nn.Module, task: Task | None, densities: Mapping[str, float]) -> Ticket:
     _check_density("weights", densities["weights"])
     anatomy = dissect(model)
-    masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
+    criterion = pruning_method("weights").criterion
+    masks = keep_by_criterion(model, anatomy, criterion, round(densities["weights"] * anatomy.weights))
     return _cut_ticket(Ticket("weights", anatomy.signature, masks), densities, task)
 
 

@@ -53,6 +53,11 @@ MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
 )
 
 
+def method_title(name: str) -> str:
+    """Title of a pruning method: of one that nobody knows here its name, and of `none` nothing."""
+    return METHODS[name].title if name in METHODS else "" if name == "none" else name
+
+
 def kind_title(kind: str) -> str:
     """Title of several sites of a kind, or of weights."""
     return SITE_NAMES[kind][1] if kind in SITE_NAMES else kind
@@ -81,8 +86,3 @@ def model_title(ticket: str, stage: str) -> str:
 def capitalised(text: str) -> str:
     """Text with a capital at its beginning; capitals inside stay, which `str.capitalize` would take from a name."""
     return text[:1].upper() + text[1:]
-
-
-def method_title(method: str) -> str:
-    """Heading of a method; of one that is unknown its name."""
-    return METHODS[method].title if method in METHODS else method

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 from tombola.checkpoints.checkpoint import save_shrunk
+from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, megabytes
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import FailedError
 from tombola.foundations.progress import Progress
@@ -21,6 +22,7 @@ from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATI
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
+from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
@@ -187,7 +189,14 @@ class SeedRun(SeedContext):
         good = self.seed_folder.ticket(method, "good")
         tokenizer = str(good / "retrained") if self.config.retrains else self.config.model
         with warn_on_failure("the good ticket was not written as a smaller model"):
-            save_shrunk(self.good_model(method), Ticket.load(good), good / "shrunk", tokenizer=tokenizer)
+            model = self.good_model(method)
+            save_shrunk(model, Ticket.load(good), good / "shrunk", tokenizer=tokenizer, force=True)
+            if (found := bytes_on_disk(good / "shrunk")) >= (dense := dense_bytes(model)):
+                warnings.warn(
+                    f"the good ticket of {in_words(method)} makes no smaller files: {megabytes(found)} instead of "
+                    f"{megabytes(dense)}",
+                    stacklevel=2,
+                )
 
     def measured(self, method: str, _: Progress) -> None:
         """Time the good ticket's model dense, masked and shrunk."""

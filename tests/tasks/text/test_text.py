@@ -32,7 +32,8 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.text.task import TextTask, TextTaskOptions
+from tombola.tasks.text.fine_tuned import TextTaskOptions
+from tombola.tasks.text.task import TextTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 

@@ -49,7 +49,7 @@ def _table(study: StudyData) -> Table:
                 mean, std = map(number_format.score, floor)
                 line = ("", mean, f"± {std}", *[number_format.MISSING] * len(sizes))
                 blocks.insert(0, Block((line,), (study.floor_title,), "guessing"))
-            bodies.append(Body(tuple(blocks), group="" if method == "none" else method_title(method)))
+            bodies.append(Body(tuple(blocks), group=method_title(method)))
     style = "results many" if study.floors or len(sizes) > 6 else "results"
     return Table("Results", columns, tuple(bodies), style)
 
@@ -82,7 +82,7 @@ def _by_seed(study: StudyData, registry: FigureRegistry) -> Html:
     columns = (*texts("method", "ticket", "stage"), *numbers("seed", study.metric_title, "95 % interval", *further))
     lines = [
         (
-            "" if row.method == "none" else method_title(row.method),
+            method_title(row.method),
             TICKET_TITLES[row.ticket],
             stage_title(row.stage),
             str(row.seed),

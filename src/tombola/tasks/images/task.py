@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tombola.architectures.denoisers import DenoiserPreset, predict
+from tombola.architectures.denoiser_preset import DenoiserPreset
+from tombola.architectures.denoisers import predict
 from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.settings import Flag, Text, described, settings
+from tombola.foundations.settings import Flag, ProperShare, Text, described, settings
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
@@ -43,6 +43,10 @@ class TextSettings(RegimeSettings):
 
     data: Annotated[Text | None, _setting("folder of GLUE's original TSV files, instead of the hub")] = None
     validation_file: Annotated[Text | None, _setting("file of dev rows, where --task is one of training rows")] = None
+    validation_split: Annotated[
+        ProperShare | None, _setting("share of training rows drawn to judge, where there are no others (0.2)")
+    ] = None
+    dataset_config: Annotated[Text | None, _setting("configuration of a data set of the hub, as --task")] = None
     text_column: Annotated[Text | None, _setting("column of the text")] = None
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None
@@ -63,9 +67,9 @@ class TextRegime(Regime):
     group = _GROUP
     help = (
         "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
-        "your own (TSV, CSV, JSON lines), whose columns are guessed. The preset quick takes a sample of the rows for "
-        "one epoch, full all rows for three; paper runs what its authors ran: full, five seeds, cuts of 5 % of the "
-        "weights."
+        "your own (TSV, CSV, JSON lines, Parquet), or owner/name of a data set of the hub, whose columns are guessed. "
+        "The preset quick takes a sample of the rows for one epoch, full all rows for three; paper runs what its "
+        "authors ran: full, five seeds, cuts of 5 % of the weights."
     )
     unfit = MappingProxyType({"text-generation": "text generation is of language models"})
 
@@ -94,7 +98,8 @@ class TextRegime(Regime):
     def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
-        from tombola.tasks.text.task import TextTask, TextTaskOptions
+        from tombola.tasks.text.fine_tuned import TextTaskOptions
+        from tombola.tasks.text.task import TextTask
 
         corpus, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
@@ -122,16 +127,18 @@ class TextRegime(Regime):
 
 def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, tuple[str, ...]]:
     """The data, and its metrics, the primary one first."""
-    from tombola.tasks.data import files, glue, rotten_tomatoes
+    from tombola.tasks.data import glue, own_data, rotten_tomatoes
 
     name = options.task
     if name in GLUE:
         return glue.load(name, None if own.data is None else Path(own.data).expanduser()), GLUE[name].metrics
     if name == "rotten-tomatoes":
         return rotten_tomatoes.load(), ("accuracy",)
-    corpus = files.read(
-        Path(name).expanduser(),
+    corpus = own_data.read(
+        name,
         validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),
+        validation_split=own.validation_split,
+        dataset_config=own.dataset_config,
         text_column=own.text_column,
         text_pair_column=own.text_pair_column,
         label_column=own.label_column,
