@@ -51,7 +51,7 @@ def made_up(fake: Fake) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.pruning.search.loop.evaluate", fake)
         patch.setattr("tombola.pruning.search.loop.check_full_model", lambda *_: None)
-        patch.setattr("tombola.pruning.search.loop.warnings", lambda *_: ())
+        patch.setattr("tombola.pruning.search.loop.no_better", lambda *_: None)
         yield patch
 
 
