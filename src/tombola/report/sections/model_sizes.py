@@ -1,5 +1,6 @@
 """Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,12 +60,13 @@ def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
     names = ("full model", *(method_title(method) for method in methods))
     columns = (Column("measure", "head", shown=False), *numbers(*names))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
-    path = found[0].folder.as_posix()
+    # From wherever Python was started; JSON quotes a text as Python does.
+    path = json.dumps(str((study.folder / found[0].folder).resolve()), ensure_ascii=False)
     return section(
         "The good tickets as smaller models",
         registry.table(table, "smaller"),
         note(_sentence(groups)),
-        note("Open one with ", element("code", f'tombola.load("{path}")'), "."),
+        note("Open one with ", element("code", f"tombola.load({path})"), "."),
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
     )
 
