@@ -534,6 +534,8 @@ max_length: 64
 search_split: train
 methods: [weights]
 methods: ["wanda-2:4", magnitude-4of8, heads+mlps]
+methods: ["wanda-3:4", random-1of8]
+methods: weights, wanda-1:4
 controls: []
 controls: [bad]
 analyses: []
@@ -604,7 +606,7 @@ search_split: test
 methods: []
 methods: [rows]
 methods: [weights, weights]
-methods: ["wanda-3:4"]
+methods: ["wanda-0:4"]
 controls: [good]
 analyses: [nonsense]
 analyses: [all, survivors]

@@ -17,7 +17,7 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import check_task, named_tasks, open_task, owners, regime_of, regimes
 from tombola.tickets.kinds import TICKETS, controls_of
-from tombola.tickets.pruning_methods import METHODS, PATTERN_NAMES, pruning_method
+from tombola.tickets.pruning_methods import METHODS, pattern_names, pruning_method
 from tombola.training.recipe import Recipe, Rewinding
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _running = described("running")
 _methods = _study(
     f"searches to run, of {', '.join(METHODS)}, or of any other pattern (wanda-1:4)",
     "heads+mlps,weights",
-    items={"anyOf": [{"enum": [*METHODS]}, {"type": "string", "pattern": f"^{PATTERN_NAMES}$"}]},
+    items={"anyOf": [{"enum": [*METHODS]}, {"type": "string", "pattern": f"^{pattern_names()}$"}]},
     minItems=1,
     uniqueItems=True,
 )

@@ -65,8 +65,6 @@ class PruningMethod:
 
 CRITERIA_ENTRY_POINTS = "tombola.criteria"
 """Group of the entry points by which an installed package brings criteria of weights of its own."""
-PATTERN_NAMES = r"(\S+)-([1-9]\d{0,3})(?:of|:)([1-9]\d{0,3})"
-"""Names of the methods of a pattern, of any numbers: a regular expression."""
 _words = {
     "magnitude": "weights by magnitude",
     "wanda": "weights by Wanda",
@@ -109,10 +107,10 @@ class _Methods(Mapping[str, PruningMethod]):
 
     @override
     def __getitem__(self, name: str) -> PruningMethod:
-        if name not in _known and (found := re.fullmatch(PATTERN_NAMES, name)) is not None:
+        if name not in _known and (found := re.fullmatch(pattern_names(), name)) is not None:
             criterion, kept, group = found[1], int(found[2]), int(found[3])
             # A method has one name: folders have no colon.
-            if criterion in _words and kept < group and ":" not in name:
+            if kept < group and ":" not in name:
                 return _of_pattern(criterion, kept, group)
         return _known[name]
 
@@ -130,6 +128,12 @@ METHODS: Mapping[str, PruningMethod] = _Methods()
 
 Patterns of other numbers than 2:4 and 4:8 are in it by their names, but not listed.
 """
+
+
+def pattern_names() -> str:
+    """Regular expression of the names of methods of a pattern, of any numbers: criterion, N and M are its groups."""
+    # No name of a criterion holds what would have to be escaped.
+    return rf"({'|'.join(_words)})-([1-9][0-9]{{0,3}})(?:of|:)([1-9][0-9]{{0,3}})"
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -182,7 +186,7 @@ def pruning_method(name: str) -> PruningMethod:
     """
     found = METHODS.get(name.replace(":", "of"))
     if found is None:
-        if (pattern := re.fullmatch(PATTERN_NAMES, name)) is not None and pattern[1] in _words:
+        if re.fullmatch(pattern_names(), name) is not None:
             raise TombolaError(f"{name!r} is no pattern of weights: of every M weights N survive, N below M, as in 2:4")
         raise TombolaError(unknown("pruning method", name, METHODS))
     return found
