@@ -16,6 +16,7 @@ from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
+from tombola.foundations.shown import Shown
 from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
@@ -41,7 +42,7 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
-class Study:
+class Study(Shown):
     """Fine-tune, search, draw controls, score, retrain, judge: for each seed, resumable at every step.
 
     Args:
@@ -87,6 +88,9 @@ class Study:
         self._opened: Task | None = None
         self.folder = self._place(Path(out))
         self.layout = StudyFolder(self.folder, self.config)
+
+    def __repr__(self) -> str:
+        return f"Study({self.folder.name}, seeds {', '.join(map(str, self.seeds))}, in {self.folder.parent})"
 
     def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
