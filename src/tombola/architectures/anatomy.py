@@ -15,13 +15,14 @@ from torch import nn
 from tombola.architectures.left_out import LeftOut
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, Matrix, MLPRow
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.shown import Shown
 
 SHRUNK = "-shrunk"
 """End of the signature of a shrunk model."""
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class Anatomy(Shown):
     """The sites and prunable weights of one architecture; made by [`dissect`][tombola.architectures.dissect.dissect].
 
     Attributes:
@@ -42,6 +43,11 @@ class Anatomy:
     residuals: tuple[ChannelRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     removal: "Removal | None" = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        sites = {"heads": self.attentions, "mlps": self.feed_forwards, "channels": self.residuals}
+        counts = ", ".join(f"{sum(self.sizes(kind)):,} {kind}" for kind, rows in sites.items() if rows)
+        return f"Anatomy({self.signature}: {counts}, {self.weights:,} prunable weights)"
 
     @property
     def heads(self) -> tuple[int, int]:

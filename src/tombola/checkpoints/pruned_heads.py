@@ -17,6 +17,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.removal import removal_of
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.plurals import plural
 from tombola.subnetworks.recognition import recognise
 from tombola.subnetworks.structured_removal import remove, restore
 from tombola.subnetworks.subnetwork import cut
@@ -93,9 +94,10 @@ def without_pruned_heads(
         restore(model)
         cut_heads(model, gone, source)
         del model.config.pruned_heads
+        count = plural(sum(map(len, gone.values())), "head")
         warnings.warn(
-            f"transformers 4 pruned {sum(map(len, gone.values()))} heads of {source}: it is the smaller model that it "
-            "was, and what is saved of it is a shrunk model, which tombola.load opens",
+            f"transformers 4 pruned {count} of {source}: it is the smaller model that it was, and what is saved of it "
+            "is a shrunk model, which tombola.load opens",
             stacklevel=2,
         )
     return model, found
