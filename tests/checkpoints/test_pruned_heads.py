@@ -122,7 +122,7 @@ def test_it_is_trained_and_shrunk_as_any_other(tmp_path: Path) -> None:
         assert len(gradient) == 2 * SIZE
         assert gradient.any()
     ticket = Ticket.full(dissect(model), "heads").without({"heads": [(0, 1)]})
-    save_shrunk(model, ticket, tmp_path / "small")
+    save_shrunk(model, ticket, tmp_path / "small", force=True)
     assert dissect(load(tmp_path / "small")).sizes("heads") == (1, 3)
     assert torch.allclose(computed(load(tmp_path / "small"), given), computed(masked(model, ticket), given), atol=1e-6)
 
