@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
+    from tombola.tasks.text.image_classification import ImageClassificationTask
+    from tombola.tasks.text.multiple_choice import MultipleChoiceTask
     from tombola.tasks.text.task import TextTask
+    from tombola.tasks.text.token_classification import TokenClassificationTask
     from tombola.tickets.ticket import Ticket
     from tombola.training.loop import retrain, train
     from tombola.training.recipe import Recipe
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Evaluation",
     "EvaluationOptions",
+    "ImageClassificationTask",
+    "MultipleChoiceTask",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -48,6 +53,7 @@ __all__ = [
     "Task",
     "TextTask",
     "Ticket",
+    "TokenClassificationTask",
     "TombolaError",
     "Verdict",
     "WeightCut",
@@ -98,6 +104,9 @@ _HOMES = {
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.text.task": ("TextTask",),
+    "tombola.tasks.text.token_classification": ("TokenClassificationTask",),
+    "tombola.tasks.text.multiple_choice": ("MultipleChoiceTask",),
+    "tombola.tasks.text.image_classification": ("ImageClassificationTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),
