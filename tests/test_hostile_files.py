@@ -42,6 +42,7 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.report.build import page_of
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.study.config import StudyConfig
+from tombola.study.study_file import StudyFile
 from tombola.study.study_folder import StudyFolder
 from tombola.study.transfer_study import FinishedStudy
 from tombola.tasks.data import own_data
@@ -209,13 +210,13 @@ FAST: Mapping[str, Reader] = MappingProxyType(
             written("x.json", '{"a": [1, 2.5], "b": {"c": "d"}}'), lambda f: read_json(f / "x.json"), ("*",)
         ),
         "json lines": Reader(written("x.jsonl", ROWS), lambda f: read_lines(f / "x.jsonl"), ("*",)),
-        "settings": Reader(written("x.yaml", SETTINGS), lambda f: StudyConfig.read(f / "x.yaml")[0].hash(), ("*",)),
+        "settings": Reader(written("x.yaml", SETTINGS), lambda f: StudyFile.read(f / "x.yaml").config.hash(), ("*",)),
         "typed settings": Reader(written("x.yaml", SETTINGS), typed, ("*",)),
         "transfer": Reader(a_transfer, page, ("*",)),
         "comparison": Reader(a_comparison, page, ("comparison.json",)),
         "more settings": Reader(
             written("x.json", json.dumps(StudyConfig.of("quick").settings())),
-            lambda f: StudyConfig.read(f / "x.json")[0].hash(),
+            lambda f: StudyFile.read(f / "x.json").config.hash(),
             ("*",),
         ),
         "tsv": Reader(

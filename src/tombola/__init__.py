@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from tombola.metrics.statistics import Verdict, verdict
     from tombola.pruning import controls
     from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
+    from tombola.pruning.importance_methods import register_importance
     from tombola.pruning.one_shot import one_shot
     from tombola.pruning.search.loop import search_ticket
     from tombola.pruning.search.options import SearchOptions
     from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
-    from tombola.pruning.weight_criteria import WeightCut
+    from tombola.pruning.weight_criteria import Criterion, WeightCut, register_criterion
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tombola.training.recipe import Recipe
 
 __all__ = [
+    "Criterion",
     "Evaluation",
     "EvaluationOptions",
     "ImageClassificationTask",
@@ -69,6 +71,8 @@ __all__ = [
     "prune_semi_structured",
     "prune_weights",
     "recognise",
+    "register_criterion",
+    "register_importance",
     "retrain",
     "save",
     "save_onnx",
@@ -111,7 +115,8 @@ _HOMES = {
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),
     "tombola.training.recipe": ("Recipe",),
-    "tombola.pruning.weight_criteria": ("WeightCut",),
+    "tombola.pruning.weight_criteria": ("Criterion", "WeightCut", "register_criterion"),
+    "tombola.pruning.importance_methods": ("register_importance",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
 }
 

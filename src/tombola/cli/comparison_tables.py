@@ -25,7 +25,7 @@ _COLUMNS: Mapping[str, str] = {
 }
 """Words short enough for 80 characters a line."""
 _COUNTS = ("mean_survivors", "super_survivors", "pairs_not_rejected")
-_CONTROLS: Mapping[str, str] = {"random": "random", "layer-matched": "layer-\nmatched"}
+_CONTROLS: Mapping[str, Text] = {"random": Text("random"), "layer-matched": Text("layer-\nmatched")}
 _WHAT = (
     "random: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes; layer-matched: "
     "of the same sizes in each layer"

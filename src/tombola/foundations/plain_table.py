@@ -22,6 +22,6 @@ class PlainTable(Table):
         for name in numbers:
             self.add_column(Text(printable(name)), justify="right")
 
-    def line(self, *cells: str, style: str = "") -> None:
-        """Add a line of cells."""
-        self.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+    def line(self, *cells: str | Text, style: str = "") -> None:
+        """Add a line of cells; a `Text` may be of several lines."""
+        self.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells), style=style)

@@ -306,5 +306,5 @@ def _alike(metric: Metric, predictions: Array) -> bool:
     if metric.kind == "answers":
         given = predictions[predictions != NOTHING]
         return bool((predictions == predictions[:1]).all() or (given == given[:1]).all())
-    judges_each = metric.kind in ("classes", "binary", "values")
+    judges_each = metric.kind in ("classes", "binary", "ranking", "values")
     return judges_each and bool(np.ptp(predictions) <= 1e-6 * np.abs(predictions).max())

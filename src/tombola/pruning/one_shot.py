@@ -10,11 +10,11 @@ from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError, check_number, memory_errors
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
-from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.guessing import check_full_model
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.sites import least_important_groups, without_groups
 from tombola.pruning.search.weights import WeightPruner
+from tombola.pruning.weight_pruning import keep_by_criterion
 from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
 from tombola.tickets.kinds import TICKET_KINDS
@@ -63,7 +63,8 @@ def one_shot(
         _check_density(site, share)
     if kind == "weights":
         anatomy = dissect(model)
-        masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
+        criterion = pruning_method(kind).criterion
+        masks = keep_by_criterion(model, anatomy, criterion, round(densities["weights"] * anatomy.weights))
         return _cut_ticket(Ticket(kind, anatomy.signature, masks), densities, task)
     part = whole(model, kind, block)
     found, read = _importance(part, task, evaluation)

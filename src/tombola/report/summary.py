@@ -15,8 +15,6 @@ from tombola.report.labels import SCORED, STAGES
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import METHODS
 
-_METHOD_ORDER = ("none", *METHODS)
-
 SIZES = ("weights", "sparsity", "bytes", "seconds")
 """Fields of a row that every table of results shows after the sites."""
 _WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
@@ -103,7 +101,7 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
     """
     row = read(Row, values, where)
     for name, value, known in (
-        ("method", row.method, _METHOD_ORDER),
+        ("method", row.method, ("none", *METHODS)),
         ("ticket", row.ticket, SCORED),
         ("stage", row.stage, STAGES),
     ):
@@ -123,7 +121,8 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     groups: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         groups.setdefault((row.method, row.ticket, row.stage), {})[row.seed] = row
-    ordered = sorted(groups, key=lambda key: (_METHOD_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
+    methods = ("none", *METHODS)
+    ordered = sorted(groups, key=lambda key: (methods.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
     return tuple(Summary(*key, rows=tuple(groups[key][seed] for seed in sorted(groups[key]))) for key in ordered)
 
 

@@ -9,7 +9,7 @@ from tombola.report.charts.dots import transfer_dots
 from tombola.report.html.elements import Html, beside, element, figure, join, note, section
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.page import document, ending, heading
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.table import Column, Table, numbers, texts
 from tombola.tickets.pruning_methods import in_words
 
@@ -40,7 +40,7 @@ def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
         "task’s own tickets and random ones of the transferred tickets’ sizes (Chen et al. 2020). Lines are ± one "
         "standard deviation over seeds. Searches stop at different sizes: the table has them."
     )
-    title = METHOD_TITLES.get(method, method)
+    title = method_title(method)
     table = registry.table(_table(cells), f"transfer-{method}")
     place = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "

@@ -20,8 +20,8 @@ ENTRY_POINTS = "tombola.regimes"
 """Group of the entry points by which an installed package brings regimes of its own."""
 TAKEN = frozenset(
     (
-        *("command", "config", "density", "help", "json", "method", "out", "preset", "save", "schema", "seed", "seeds"),
-        *("ticket", "typed", "workers"),
+        *("command", "config", "density", "help", "json", "method", "out", "preset", "sample_config", "save", "schema"),
+        *("dry_run", "seed", "seeds", "ticket", "typed", "workers"),
     )
 )
 """Names of the commands' own flags, which no setting may have."""

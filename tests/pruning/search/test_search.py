@@ -414,7 +414,7 @@ def test_norms_over_all_heads_choose_by_masked_models(importance: Literal["per-e
     )
     found = search_ticket(model, task, "heads", options=options)
     ticket = Ticket.full(dissect(model), "heads")
-    evaluation = EvaluationOptions(accumulated=importance == "accumulated")
+    evaluation = EvaluationOptions(importance=importance)
     for one in found.passes[1:]:
         values = evaluate(masked(model, ticket), task, evaluation, importance=True).importance
         assert values is not None

@@ -64,7 +64,7 @@ def search_ticket(
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options, given, task = options or SearchOptions(), task, task.for_search()
-    evaluation = replace(evaluation, accumulated=options.importance == "accumulated")
+    evaluation = replace(evaluation, importance=options.importance)
     if full is not None and task is not given:
         # It was scored by the task's own metric.
         full = full.scored_by(task, evaluation.split)

@@ -1,5 +1,6 @@
 """Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from tombola.profiling.model_cost import Costs
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
 from tombola.report.table import Column, Table, numbers
@@ -55,15 +56,16 @@ def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
         return None
     methods = [method for method in METHODS if any(one.method == method for one in found)]
     groups = [[one for one in found if one.method == method] for method in methods]
-    names = ("full model", *(METHOD_TITLES[method] for method in methods))
+    names = ("full model", *(method_title(method) for method in methods))
     columns = (Column("measure", "head", shown=False), *numbers(*names))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
-    path = found[0].folder.as_posix()
+    # From wherever Python was started; JSON quotes a text as Python does.
+    path = json.dumps(str((study.folder / found[0].folder).resolve()), ensure_ascii=False)
     return section(
         "The good tickets as smaller models",
         registry.table(table, "smaller"),
         note(_sentence(groups)),
-        note("Open one with ", element("code", f'tombola.load("{path}")'), "."),
+        note("Open one with ", element("code", f"tombola.load({path})"), "."),
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
     )
 

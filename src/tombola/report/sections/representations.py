@@ -9,7 +9,7 @@ from tombola.report import number_format
 from tombola.report.charts.representations import Point, layer_lines
 from tombola.report.html.elements import Html, beside, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
+from tombola.report.labels import TICKET_TITLES, and_words, method_title
 from tombola.report.study_data import StudyData
 
 
@@ -36,7 +36,7 @@ def representations(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _figures(method: str, seeds: Sequence[Representations], registry: FigureRegistry) -> tuple[Html, Html]:
     """Figures of what each seed found; a model is called by its ticket and stage: `good pruned`."""
-    metric, title = metric_title(seeds[0].metric), METHOD_TITLES[method]
+    metric, title = metric_title(seeds[0].metric), method_title(method)
     names = [name for name in seeds[0].models if all(name in seed.models for seed in seeds)]
     alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
     probes = [point for name in names for point in _points(name, seeds, "probe")]

@@ -6,7 +6,7 @@ from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.html.elements import Html, folded, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised, stage_title
+from tombola.report.labels import TICKET_TITLES, capitalised, method_title, stage_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import SIZES, Summary
 from tombola.report.table import Block, Body, Column, Table, numbers, texts
@@ -39,7 +39,7 @@ def _table(study: StudyData) -> Table:
         *(Column(_HEADS.get(name, name), "number", unit="%" if name == "sparsity" else "") for name in SIZES),
     )
     bodies = []
-    for method in ("none", *METHOD_TITLES):
+    for method in ("none", *METHODS):
         summaries = [one for one in study.summaries if one.method == method]
         if summaries:
             tickets = dict.fromkeys(one.ticket for one in summaries)
@@ -48,7 +48,7 @@ def _table(study: StudyData) -> Table:
                 mean, std = map(number_format.score, floor)
                 line = ("", mean, f"± {std}", *[number_format.MISSING] * len(sizes))
                 blocks.insert(0, Block((line,), (study.floor_title,), "guessing"))
-            bodies.append(Body(tuple(blocks), group=METHOD_TITLES.get(method, "")))
+            bodies.append(Body(tuple(blocks), group=method_title(method)))
     style = "results many" if study.floors or len(sizes) > 6 else "results"
     return Table("Results", columns, tuple(bodies), style)
 
@@ -81,7 +81,7 @@ def _by_seed(study: StudyData, registry: FigureRegistry) -> Html:
     columns = (*texts("method", "ticket", "stage"), *numbers("seed", study.metric_title, "95 % interval", *further))
     lines = [
         (
-            METHOD_TITLES.get(row.method, ""),
+            method_title(row.method),
             TICKET_TITLES[row.ticket],
             stage_title(row.stage),
             str(row.seed),

@@ -9,7 +9,7 @@ from tombola.report.charts.curves import Threshold, search_curves
 from tombola.report.charts.parts import ScoreAxis
 from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.study_data import StudyData
 from tombola.report.trajectory import Trajectory
 from tombola.tickets.pruning_methods import METHODS, in_words
@@ -42,7 +42,7 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
     label = f"{title} against sparsity while pruning {in_words(method)}"
     higher = study.task.higher_is_better
     about = (_about_search(found, higher), _about_guessing(study, found), _about_random_curve(higher, found, random))
-    return figure(METHOD_TITLES[method], "".join(about), registry.plot(chart, f"search-{method}", label))
+    return figure(method_title(method), "".join(about), registry.plot(chart, f"search-{method}", label))
 
 
 def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str:

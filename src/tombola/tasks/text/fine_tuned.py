@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, Self, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError, check_choice
-from tombola.metrics.scores import Metric, metric
+from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, State, Task, sampled_rows
 
@@ -51,8 +51,10 @@ class TextTaskOptions:
     """Options of a task of texts.
 
     Attributes:
-        score: name of the metric; by default `accuracy`, for regression `pearson`.
+        score: the metric: its name, a `Metric`, or a function of references and predictions, as scikit-learn's are; by
+            default `accuracy`, for regression `pearson`.
         more: further metrics: name → split; reported, never searched on.
+        class_weights: `balanced` for a loss in which every class weighs as much, however few rows it has; `none`.
         max_length: tokens a text is cut to.
         train_rows, dev_rows: use a seeded sample of so many rows; None for all.
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
@@ -64,9 +66,10 @@ class TextTaskOptions:
         trust_remote_code: let `load` run code that comes with a model.
     """
 
-    score: str | None = None
+    score: str | Metric | MetricFunction | None = None
     more: Mapping[str, str] = field(default_factory=dict)
-    search: str | None = None
+    search: str | Metric | MetricFunction | None = None
+    class_weights: Literal["none", "balanced"] = "none"
     max_length: int = 128
     train_rows: int | None = None
     dev_rows: int | None = None
@@ -91,12 +94,14 @@ class FineTunedTask(Task, Generic[S]):
     Attributes:
         auto: the Auto class of transformers that loads the model.
         batch_type: of its batches.
+        weighs_classes: whether its loss has class weights.
         splits: the rows that are used, with the held-out ones as `search`.
         available: rows that there are of each split.
     """
 
     auto: Any
     batch_type: type[Batch] = Batch
+    weighs_classes: bool = False
 
     def __init__(
         self,
@@ -107,6 +112,8 @@ class FineTunedTask(Task, Generic[S]):
         score: str,
         options: TextTaskOptions,
     ) -> None:
+        if options.class_weights != "none" and not self.weighs_classes:
+            raise TombolaError("class_weights are for text classification; leave them out")
         self._options = options
         self.available = {split: len(rows) for split, rows in splits.items()}
         rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
@@ -124,9 +131,16 @@ class FineTunedTask(Task, Generic[S]):
             self._split(split)
         self._encoded: dict[str, Sequence[Mapping[str, Any]]] = {}
 
-    def measure(self, name: str) -> Metric:
-        """The metric of a name, for this task's rows; a TombolaError where there is none."""
-        return metric(name)
+    def measure(self, given: str | Metric | MetricFunction) -> Metric:
+        """The metric of a name or function, for this task's rows; a TombolaError where there is none."""
+        return metric(given)
+
+    def check_metrics(self, *, classes: int) -> None:
+        """Raise a TombolaError unless all metrics score predictions of so many classes."""
+        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
+            one.check(regression=False, classes=classes)
+            if one.kind == "ranking":
+                raise TombolaError(f"{one.name} goes by probabilities, and {self.title} is judged by its answers alone")
 
     @abstractmethod
     def config_options(self) -> dict[str, Any]:
@@ -163,7 +177,7 @@ class FineTunedTask(Task, Generic[S]):
             **super().facts(),
             "rows": {split: len(rows) for split, rows in self.splits.items()},
             "available": self.available,
-            **({} if self._options.search is None else {"search_metric": self._options.search}),
+            **({} if self._options.search is None else {"search_metric": self.for_search().metric.name}),
             **({"glue": self.title} if self._options.benchmark == "glue" else {}),
         }
 

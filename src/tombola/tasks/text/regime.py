@@ -55,7 +55,10 @@ class TextSettings(RegimeSettings):
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None
     regression: Annotated[Flag, _setting("the labels are values, not classes")] = False
-    metric: Annotated[Text | None, _setting("score of your own data")] = None
+    metric: Annotated[Text | None, _setting("score of your own data: f1_macro, balanced_accuracy, roc_auc, ...")] = None
+    class_weights: Annotated[
+        Literal["none", "balanced"], _setting("balanced for a loss in which every class weighs as much")
+    ] = "none"
     search_metric: Annotated[Text | None, _setting("score that searches go by, where it is not the task's own")] = None
 
 
@@ -88,7 +91,7 @@ class TextRegime(Regime):
             raise TombolaError(
                 f"data is for GLUE's TSV files, and {options.task!r} is no GLUE task; give your own data as task"
             )
-        names = [name for name in changed(own) if name not in ("data", "search_metric")]
+        names = [name for name in changed(own) if name not in ("data", "search_metric", "class_weights")]
         if options.task in self.tasks and names:
             raise TombolaError(
                 f"{names[0]} is for data of your own; {options.task} has its own columns, rows and metric"
@@ -140,6 +143,7 @@ def _options(options: TaskOptions, own: TextSettings, name: str, sizes: tuple[in
 
     return TextTaskOptions(
         search=own.search_metric,
+        class_weights=own.class_weights,
         max_length=options.max_length,
         train_rows=options.train_rows,
         dev_rows=options.dev_rows,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from typing_extensions import override
 
-from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.errors import TombolaError, check_choice, one_line
+from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.metrics.statistics import interval, paired_difference
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.corpus import Corpus, Texts
@@ -37,17 +38,31 @@ class TextTask(TokenizedTask[Texts]):
     """
 
     auto = AutoModelForSequenceClassification
+    weighs_classes = True
 
     def __init__(
         self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: TextTaskOptions | None = None
     ) -> None:
         options = options or TextTaskOptions()
+        check_choice("class_weights", options.class_weights, ("none", "balanced"))
+        if corpus.regression and options.class_weights != "none":
+            raise TombolaError("class_weights are of classes, and the labels are values; leave them out")
+        self._regression = corpus.regression
         score = "pearson" if corpus.regression else "accuracy"
         pairs = corpus.splits["train"].second is not None
         super().__init__(corpus.name, corpus.splits, tokenizer, score=score, pairs=pairs, options=options)
         self.corpus = corpus = Corpus(corpus.name, self.splits, corpus.classes)
         for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
+            if (one.kind == "ranking") != (self.metric.kind == "ranking"):
+                raise TombolaError(
+                    f"{self.metric.name} and {one.name} cannot score one model: one goes by probabilities, the other "
+                    "by classes; give metrics of one kind"
+                )
+        self._weights = None
+        if options.class_weights == "balanced":
+            counts = np.bincount(corpus.splits["train"].labels, minlength=len(corpus.classes or ()))
+            self._weights = torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * counts.clip(min=1))).float()
 
     @classmethod
     def from_rows(
@@ -84,6 +99,10 @@ class TextTask(TokenizedTask[Texts]):
         return {**super().facts(), "classes": None if classes is None else list(classes)}
 
     @override
+    def measure(self, given: str | Metric | MetricFunction) -> Metric:
+        return metric(given, "values" if self._regression else "classes")
+
+    @override
     def config_options(self) -> dict[str, Any]:
         classes = self.corpus.classes
         return {"num_labels": 1, "problem_type": "regression"} if classes is None else names_of(classes)
@@ -106,14 +125,17 @@ class TextTask(TokenizedTask[Texts]):
     @override
     def guess(self, split: str) -> Predictions:
         labels = self.corpus.splits["train"].labels
-        return np.full(self.size(split), labels.mean() if self.corpus.regression else np.bincount(labels).argmax())
+        mean = self.corpus.regression or self.metric.kind == "ranking"
+        return np.full(self.size(split), labels.mean() if mean else np.bincount(labels).argmax())
 
     @override
     def misread(self, predictions: Predictions, split: str) -> str | None:
         references, metric, classes = self.references(split), self.metric, self.corpus.classes
         score, chance = metric.score(predictions, references), metric.chance(references)
-        if classes is None:
-            if chance == 0 and interval(metric, predictions, references, seed=0, level=_SURE)[1] < 0:
+        if classes is None or metric.kind == "ranking":
+            # Correlations and rankings have a worse side of chance; an error only grows.
+            signed = chance == 0 or metric.kind == "ranking"
+            if signed and interval(metric, predictions, references, seed=0, level=_SURE)[1] < chance:
                 return (
                     f"the model's values run against those of {self.title} ({metric.name} {score:.3f}), as if it was "
                     "trained on the opposite; turn the labels round, or give a model fine-tuned on this task"
@@ -154,7 +176,11 @@ class TextTask(TokenizedTask[Texts]):
         order = class_order(model, self.corpus.classes, self.title)
         if order is not None:
             logits = logits[:, order]
-        return Output(nn.functional.cross_entropy(logits, batch.targets, reduction="none"), logits.argmax(-1))
+        losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+        if self._weights is not None:
+            losses = losses * self._weights.to(losses.device)[batch.targets]
+        ranking = self.metric.kind == "ranking"
+        return Output(losses, logits.softmax(-1)[:, 1].double() if ranking else logits.argmax(-1))
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:

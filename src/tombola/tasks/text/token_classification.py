@@ -13,7 +13,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBas
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError, check_choice, one_line
-from tombola.metrics.scores import NOTHING, Metric
+from tombola.metrics.scores import NOTHING, Metric, MetricFunction
 from tombola.metrics.tag_metrics import entity_f1, marks_entities, token_accuracy
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.tagged_words import TaggedWords, read_rows
@@ -90,7 +90,10 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
         return cls(name, splits, classes, tokenizer, TextTaskOptions(**options))
 
     @override
-    def measure(self, name: str) -> Metric:
+    def measure(self, given: str | Metric | MetricFunction) -> Metric:
+        if isinstance(given, Metric) and given.kind == "answers":
+            return given
+        name = given if isinstance(given, str) else getattr(given, "name", repr(given))
         check_choice("metric of tags", name, METRICS)
         if name == "entity_f1" and not marks_entities(self.classes):
             raise TombolaError("entity_f1 needs tags in IOB (B-PER, I-PER, O); choose token_accuracy")
