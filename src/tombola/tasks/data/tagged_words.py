@@ -20,7 +20,7 @@ TAGS = ("ner_tags", "tags", "labels", "pos_tags", "chunk_tags")
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio")
 """Files of a word a line, the columns apart by spaces or tabs, with a blank line behind each sentence."""
 TEXT = ".txt"
-"""How such files are called too, where it is known that they are."""
+"""Suffix of such files, where it is known that they are."""
 
 
 @dataclass(frozen=True, eq=False)
