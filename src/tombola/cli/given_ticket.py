@@ -49,5 +49,9 @@ def seed_of(options: argparse.Namespace, ticket: "Ticket | None") -> int:
 
 def score_line(result: Mapping[str, Any]) -> str:
     """Line for people of a `Session.score_entry`."""
+    from tombola.metrics.scores import metric_title
+
+    what = f"{metric_title(result['metric'])} {result['score']:.4f}"
     interval = f"95 % interval {result['score_low']:.4f} to {result['score_high']:.4f}"
-    return f"{result['metric']} {result['score']:.4f} ({interval}, n = {result['n']}; chance {result['chance']:.4f})"
+    direction = "" if result["higher_is_better"] else "lower is better; "
+    return f"{what} ({direction}{interval}, n = {result['n']}; chance {result['chance']:.4f})"

@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Tokenizers warn of forks that never happen here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Of what other libraries miss, and how they make up for it, users need not know; who wants to, sets them.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch
     # is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

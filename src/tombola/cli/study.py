@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         console = Console(markup=False)
         data = read_study(study.folder)
-        console.print(results_table(data.rows))
+        console.print(results_table(data.rows, higher_is_better=data.task.higher_is_better))
         for table_of in (abilities_table, recovery_table, generation_table):
             if (more := table_of(data)) is not None:
                 console.print(more)

@@ -319,3 +319,8 @@ _TITLES = {
 def metric_title(metric: str) -> str:
     """A metric's name in words."""
     return _TITLES.get(metric, metric.replace("_", " "))
+
+
+def direction(higher_is_better: bool) -> str:
+    """Words on a score's direction, for after its metric's title: only of errors and distances it is not plain."""
+    return "" if higher_is_better else " (lower is better)"

@@ -20,6 +20,7 @@ from tombola.foundations.atomic_files import write_bytes
 from tombola.foundations.errors import TombolaError, check_choice, check_number, memory_errors, reading
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.shown import Shown
 from tombola.pruning.importance import Importance, Pass, RankedSites, checked
 from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.subnetworks.gates import attach
@@ -31,7 +32,7 @@ from tombola.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Shown):
     """Result of one pass over a split.
 
     Attributes:
@@ -47,6 +48,10 @@ class Evaluation:
     losses: NDArray[np.float32]
     importance: Importance | None
     seconds: float
+
+    def __repr__(self) -> str:
+        of = "" if self.importance is None else f", importance of {' and '.join(self.importance.sites)}"
+        return f"Evaluation(score={self.score:.4f}, {len(self.losses):,} examples, {self.seconds:.1f} s{of})"
 
     def scored_by(self, task: Task, split: str = "dev") -> Self:
         """The evaluation with the score that a task's metric gives its predictions of a split."""

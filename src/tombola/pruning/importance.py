@@ -42,6 +42,9 @@ class Importance:
     def __getitem__(self, kind: str) -> Tensor:
         return self.sites[kind]
 
+    def __repr__(self) -> str:
+        return f"Importance({', '.join(f'{kind} {list(values.shape)}' for kind, values in self.sites.items())})"
+
     def normalised(self, layers: bool = True, *, every: bool = False) -> Self:
         """Heads divided by their layer's L2 norm, then each kind scaled to [0, 1] (Michel et al. 2019).
 

@@ -14,6 +14,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix, is_transposed, outputs_first
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.shown import Shown
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import BlockwiseRun, always_there
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
@@ -36,7 +37,7 @@ _SLAB = 256
 
 
 @dataclass(frozen=True, eq=False)
-class WeightPruning:
+class WeightPruning(Shown):
     """Result of pruning weights.
 
     Attributes:
@@ -48,6 +49,9 @@ class WeightPruning:
 
     ticket: Ticket
     model: nn.Module
+
+    def __repr__(self) -> str:
+        return f"WeightPruning({self.ticket}, {type(self.model).__name__})"
 
 
 @memory_errors()

@@ -15,6 +15,7 @@ from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
+from tombola.foundations.shown import Shown
 from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
@@ -40,7 +41,7 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
-class Study:
+class Study(Shown):
     """Fine-tune, search, draw controls, score, retrain, judge: for each seed, resumable at every step.
 
     Args:
@@ -86,6 +87,9 @@ class Study:
         self._opened: Task | None = None
         self.folder = self._place(Path(out))
         self.layout = StudyFolder(self.folder, self.config)
+
+    def __repr__(self) -> str:
+        return f"Study({self.folder.name}, seeds {', '.join(map(str, self.seeds))}, in {self.folder.parent})"
 
     def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"

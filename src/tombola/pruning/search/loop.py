@@ -10,6 +10,7 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.metrics.scores import metric_title
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import accepted, check_full_model, warnings
 from tombola.pruning.search.options import SearchOptions
@@ -228,7 +229,10 @@ class _Run:
             )
         )
         self.predictions.append(evaluation.predictions)
-        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (threshold {self.bound:.4f})"
+        metric = self.task.metric
+        needed = f"{'at least' if metric.higher_is_better else 'at most'} {self.bound:.4f}"
+        scored = f"{metric_title(metric.name)} {evaluation.score:.4f} (threshold: {needed})"
+        note = f"iteration {len(self.passes) - 1}: {kept}, {scored}"
         self.evaluation.progress.note(note)
 
 

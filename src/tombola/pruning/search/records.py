@@ -11,6 +11,7 @@ from torch import nn
 from tombola.foundations.atomic_files import read_lines, write_bytes, write_lines
 from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.json_dataclasses import read
+from tombola.foundations.shown import Shown
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.importance import Importance
 from tombola.subnetworks.subnetwork import Subnetwork
@@ -65,7 +66,7 @@ class SearchPass:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class Search(Shown):
     """A finished search.
 
     Attributes:
