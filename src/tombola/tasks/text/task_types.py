@@ -12,8 +12,9 @@ from tombola.tasks.data import choices, labelled_images, own_rows, tagged_words
 if TYPE_CHECKING:
     from tombola.tasks.regime import TaskOptions
     from tombola.tasks.text.fine_tuned import FineTunedTask, TextTaskOptions
-    from tombola.tasks.text.regime import TextSettings
 
+Own = Any
+"""Settings of the regime, whose module asks this one."""
 TEXT = "text-classification"
 """Task type of labelled texts, and of what is not known by its columns."""
 
@@ -28,11 +29,11 @@ class TaskType:
     """
 
     known_by: tuple[frozenset[str], ...]
-    make: "Callable[[Mapping[str, Any], TaskOptions, TextSettings, TextTaskOptions], FineTunedTask[Any]]"
+    make: "Callable[[Mapping[str, Any], TaskOptions, Own, TextTaskOptions], FineTunedTask[Any]]"
 
 
 def _token_classification(
-    rows: Mapping[str, Any], options: "TaskOptions", own: "TextSettings", made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
     from tombola.checkpoints.loading import tokenizer_of
     from tombola.tasks.text.token_classification import TokenClassificationTask
@@ -43,7 +44,7 @@ def _token_classification(
 
 
 def _multiple_choice(
-    rows: Mapping[str, Any], options: "TaskOptions", own: "TextSettings", made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
     from tombola.checkpoints.loading import tokenizer_of
     from tombola.tasks.text.multiple_choice import MultipleChoiceTask
@@ -54,7 +55,7 @@ def _multiple_choice(
 
 
 def _image_classification(
-    rows: Mapping[str, Any], options: "TaskOptions", own: "TextSettings", made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
     from tombola.tasks.text.image_classification import ImageClassificationTask, image_processor_of
 
@@ -83,7 +84,7 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
 """Task types beside that of labelled texts, by name."""
 
 
-def task_type_of(options: "TaskOptions", own: "TextSettings") -> str:
+def task_type_of(options: "TaskOptions", own: Own) -> str:
     """Task type of the user's own data: as it is named, or as its columns say beyond doubt, with a warning then."""
     if own.task_type != "auto":
         return own.task_type
@@ -101,7 +102,7 @@ def task_type_of(options: "TaskOptions", own: "TextSettings") -> str:
     return TEXT
 
 
-def rows_of(options: "TaskOptions", own: "TextSettings") -> dict[str, Any]:
+def rows_of(options: "TaskOptions", own: Own) -> dict[str, Any]:
     """Rows of `train` and `dev` of the user's own data."""
     return own_rows.read(
         options.task,
