@@ -87,7 +87,7 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
 def task_type_of(options: "TaskOptions", own: Own) -> str:
     """Task type of the user's own data: as it is named, or as its columns say beyond doubt, with a warning then."""
     if own.task_type != "auto":
-        return own.task_type
+        return str(own.task_type)
     if own.regression or own.text_pair_column is not None:
         return TEXT
     columns = {*own_rows.columns_of(options.task, own.dataset_config)}
