@@ -303,7 +303,9 @@ def _numbers(table: Table) -> list[float]:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
-            raise TombolaError(f"{table.where(index)}: label {value!r} is no number, which regression needs; names do without it")
+            raise TombolaError(
+                f"{table.where(index)}: label {value!r} is no number, which regression needs; names do without it"
+            )
         numbers.append(number)
     # -1 may be a score like any other, but not the only one.
     if set(numbers) == {-1.0}:
