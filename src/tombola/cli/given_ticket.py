@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tombola.cli.command import check_exists
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tombola.tickets.ticket import Ticket
 
 
@@ -31,6 +33,22 @@ def load_ticket(place: Path) -> "tuple[Path, Ticket]":
 
     folder = ticket_folder(place)
     return folder, Ticket.load(folder)
+
+
+def other_weights(model: "nn.Module", ticket: "Ticket", folder: Path) -> str | None:
+    """Sentence on a model that has not the weights which the method of a ticket left; None for one that fits."""
+    from tombola.architectures.dissect import dissect
+
+    if not ticket.provenance.get("updated_weights"):
+        return None
+    ticket.check(anatomy := dissect(model))
+    # Those that were pruned are zeros in it.
+    masks = ((parameter.detach().cpu(), ticket.masks[matrix.name]) for matrix, parameter in anatomy.prunable(model))
+    if not any(bool(weight[~mask].any()) for weight, mask in masks):
+        return None
+    beside = folder.parent / "updated"
+    where = beside if beside.is_dir() else "the folder updated/ that prune wrote beside the ticket"
+    return f"the method of this ticket ({ticket.method}) changed the weights that survive: give its model, {where}"
 
 
 def method_of(ticket: "Ticket") -> str:

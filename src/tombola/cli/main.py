@@ -17,7 +17,7 @@ from typing_extensions import override
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command, add_settings
 from tombola.foundations.errors import (
-    MemoryRanOutError,
+    FailedError,
     TombolaError,
     did_you_mean,
     memory_errors,
@@ -150,7 +150,7 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
                 # Neither a tokenizer nor a file of JSON takes it.
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             result: dict[str, Any] = options.command.run(options)
-    except MemoryRanOutError as error:
+    except FailedError as error:
         print(f"tombola: failed: {error}", file=sys.stderr)
         return FAILED
     except TombolaError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, given_settings, seeds
+from tombola.cli.command import Command, add_continue, given_settings, seeds
 from tombola.foundations.errors import printable
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", choices=("none", "good", "all"), help="retrained models to write (good)")
     workers = "processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)"
     parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
+    add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )

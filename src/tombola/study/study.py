@@ -13,6 +13,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.plurals import plural
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.foundations.shown import Shown
@@ -143,7 +144,7 @@ class Study(Shown):
             step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
             if step >= steps:
                 raise TombolaError(
-                    f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one"
+                    f"cannot rewind to step {step}: the training has {plural(steps, 'step')}; choose an earlier one"
                 )
         for method in self.config.methods:
             _ = Ticket.full(

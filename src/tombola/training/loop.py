@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress
 from tombola.pruning.evaluation import on_device
@@ -56,9 +57,13 @@ def train(
     recipe = recipe or Recipe()
     total = recipe.steps(task.size("train"))
     if first_step >= total:
-        raise TombolaError(f"cannot rewind to step {first_step}: the recipe has {total} steps; choose an earlier one")
+        raise TombolaError(
+            f"cannot rewind to step {first_step}: the recipe has {plural(total, 'step')}; choose an earlier one"
+        )
     if at_step is not None and not 0 <= at_step[0] < total:
-        raise TombolaError(f"cannot save step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
+        raise TombolaError(
+            f"cannot save step {at_step[0]}: the recipe has {plural(total, 'step')}; choose an earlier one"
+        )
     device = device_of(model)
     masks = [] if mask_ticket is None else _masks(model, mask_ticket)
     optimizer = _optimizer(model, recipe, device)
