@@ -71,9 +71,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     session.check_memory(model, "sampling" if weights else "importance")
     method = named or every_site(anatomy)
     chosen = pruning_method(method)
+    # A preset may train between cuts: a single one has none, and searches of most weights begin with the full model.
+    changed: dict[str, Any] = {} if not once and (chosen.sites or chosen.iterative) else {"iterative": False}
     if once:
         # The settings' default is that of searches.
-        session = replace(session, config=session.config.replaced(neuron_block=settings.get("neuron_block", 1)))
+        changed["neuron_block"] = settings.get("neuron_block", 1)
+    session = replace(session, config=session.config.replaced(**changed))
     cost, weight = _cost(session, method, once=once)
     with (
         publish(options.out) as draft,
@@ -96,8 +99,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             **_sizes(good, anatomy),
         }
     if not options.json:
-        scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
-        print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
+        from tombola.metrics.scores import direction, metric_title
+
+        title, lower = metric_title(session.task.metric.name), direction(session.task.metric.higher_is_better)
+        scores = f"{title} {result['score']:.4f}, the full model {result['full_score']:.4f}{lower}"
+        print(f"{_kept(good.sites, result)}, {scores}: {result['ticket']}")
     return result
 
 
