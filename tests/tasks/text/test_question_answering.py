@@ -1,5 +1,6 @@
 """Extractive question answering: answers and losses against plain loops of transformers, at any batch size."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from transformers import BertForQuestionAnswering
 
 from builders.encoders import some_sites
 from builders.task_types import bert, question_rows, splitting_tokenizer
+from tombola.checkpoints.export_onnx import save_onnx
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.subnetworks.equivalence import largest_difference
@@ -100,6 +102,13 @@ def test_an_answer_that_is_cut_off_has_no_loss_and_is_counted() -> None:
     assert task.more["exact_match"][1].score(found.predictions[-1:], task.references("dev")[-1:]) == 0
     with pytest.raises(TombolaError, match=r"question 1 of the split dev .* has 33 tokens without its text"):
         build(dev=[{**DEV[0], "question": "word1 " * 30}], max_length=24).encoded("dev")
+
+
+def test_a_graph_of_two_outputs_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    model = bert(BertForQuestionAnswering)
+    with pytest.raises(TombolaError, match="a graph has one output, and this BertForQuestionAnswering gives start_log"):
+        save_onnx(model, some_sites(model, 1), tmp_path / "graph")
 
 
 def test_rows_that_do_not_fit_are_one_clear_line() -> None:
