@@ -113,8 +113,8 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
     output = next((name for name in ("logits", "last_hidden_state") if name in found), None)
     if output is None:
         raise TombolaError(
-            f"a graph has one output, and this {type(model).__name__} gives {' and '.join(found)}; take another way out, "
-            "such as zeros"
+            f"a graph has one output, and this {type(model).__name__} gives {' and '.join(found)}; take another way "
+            "out, such as zeros"
         )
     try:
         with _silently(), torch.no_grad():
