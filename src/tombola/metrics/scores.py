@@ -22,7 +22,7 @@ Kind = Literal["classes", "binary", "ranking", "values", "abilities", "features"
 MetricFunction = Callable[[Array, Array], float]
 """Score of references [n] and predictions [n], in this order, as scikit-learn's are."""
 NOTHING = -100
-"""Where an example has no answer: it pads predictions and references [examples, answers] of kind `answers`."""
+"""Mark of no answer, which pads predictions and references [examples, answers] of kind `answers`."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import nn
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError, check_number, memory_errors
+from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
 from tombola.pruning.search.guessing import check_full_model
@@ -36,6 +37,7 @@ def one_shot(
     block: int = 1,
     normalise_layers: bool | None = None,
     evaluation: EvaluationOptions = ON_TRAINING_ROWS,
+    progress: Progress | bool | None = None,
 ) -> Ticket:
     """Prune once: keep the most important sites of each kind, or the largest weights, whatever the score.
 
@@ -48,6 +50,7 @@ def one_shot(
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         evaluation: of the pass that measures importance, over training rows by default, so that the dev rows can judge;
             if the task has a split for that, over its own.
+        progress: in place of that of the evaluation; True for a bar on stderr.
 
     Raises:
         TombolaError: unknown architecture or kinds, a share that is none, or the model's outputs mean something else
@@ -65,7 +68,7 @@ def one_shot(
     for site, share in densities.items():
         _check_density(site, share)
     part = whole(model, kind, block)
-    found, read = _importance(part, task, evaluation)
+    found, read = _importance(part, task, evaluation.showing(progress))
     importance = found.normalised(task.normalise_layers if normalise_layers is None else normalise_layers)
     removed = {}
     for site, share in densities.items():

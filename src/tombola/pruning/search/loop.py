@@ -10,6 +10,7 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.progress import Progress, shown
 from tombola.metrics.scores import metric_title
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.guessing import GuessingWarning, accepted, check_full_model, no_better
@@ -40,6 +41,7 @@ def search_ticket(
     full: Evaluation | None = None,
     retrain: Retrain | None = None,
     seed: int = 0,
+    progress: Progress | bool | None = None,
 ) -> Search:
     """Find the smallest ticket whose score holds.
 
@@ -60,6 +62,7 @@ def search_ticket(
             magnitudes, or importances, and each score is the retrained one. Other methods for weights, which begin
             with the full model each time, do without.
         seed: of calibration text and of random pruning.
+        progress: in place of that of the evaluation; True for a bar on stderr.
 
     Warns:
         GuessingWarning: the full model does not clearly beat guessing, or guessing holds the threshold.
@@ -71,7 +74,7 @@ def search_ticket(
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options, given, task = options or SearchOptions(), task, task.for_search()
-    evaluation = replace(evaluation, importance=options.importance)
+    evaluation = replace(evaluation, importance=options.importance).showing(progress)
     if full is not None and task is not given:
         # It was scored by the task's own metric.
         full = full.scored_by(task, evaluation.split)
@@ -79,10 +82,11 @@ def search_ticket(
     trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
     if trains and plan.full_ticket.sites and options.normalise_over == "all":
         raise TombolaError("normalise_over all needs masked heads, which a search that trains between cuts has not")
-    run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
-    state = entire = run.begin(full)
-    for phase in plan.phases:
-        state = run.run_phase(phase, state)
+    with shown(evaluation.progress, f"search of {plan.method.name}") as counted:
+        run = _Run(model, task, plan, options, evaluation.showing(counted), retrain if trains else None)
+        state = entire = run.begin(full)
+        for phase in plan.phases:
+            state = run.run_phase(phase, state)
     good = run.good_ticket(entire, state)
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
@@ -254,7 +258,7 @@ class _Run:
         needed = f"{'at least' if metric.higher_is_better else 'at most'} {self.bound:.4f}"
         scored = f"{metric_title(metric.name)} {evaluation.score:.4f} (threshold: {needed})"
         note = f"iteration {len(self.passes) - 1}: {kept}, {scored}"
-        self.evaluation.progress.note(note)
+        self.evaluation.receiver.note(note)
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:

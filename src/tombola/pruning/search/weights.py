@@ -37,7 +37,7 @@ class WeightPruner:
         """True if the method changes the weights that survive."""
         return CRITERIA[self.method.criterion].updates
 
-    def prune(self, sparsity: float | None, progress: Progress = SILENT) -> WeightPruning:
+    def prune(self, sparsity: float | None, progress: Progress | bool = SILENT) -> WeightPruning:
         """Prune to a sparsity; with a pattern, to the pattern's own. `progress` counts examples of every layer."""
         method, text = self.method, None
         share = None if method.pattern else sparsity
