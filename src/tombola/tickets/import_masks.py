@@ -73,10 +73,12 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
         )
     rows, most = heads.shape
     signature = imported_signature((rows, most), len(mlps)) if anatomy is None else anatomy.signature
+    # Rows of a model that was shrunk may have fewer heads than the masks are wide.
+    sizes = {} if anatomy is None else Ticket.full(anatomy, "heads+mlps").sizes
     tickets = []
     for seed, its_heads, its_mlps in found:
         masks = {"heads": torch.from_numpy(its_heads), "mlps": torch.from_numpy(its_mlps)}
-        ticket = Ticket("heads+mlps", signature, masks, _provenance(seed, model))
+        ticket = Ticket("heads+mlps", signature, masks, _provenance(seed, model), sizes)
         tickets.append(Imported(seed.parent.name, _name(seed), ticket))
     return tuple(tickets)
 
