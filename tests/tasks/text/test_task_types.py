@@ -11,7 +11,15 @@ import torch
 from transformers import BertModel
 
 from builders.encoders import config, rows
-from builders.task_types import choice_rows, image_processor, image_rows, splitting_tokenizer, tagged_rows, vit
+from builders.task_types import (
+    choice_rows,
+    image_processor,
+    image_rows,
+    question_rows,
+    splitting_tokenizer,
+    tagged_rows,
+    vit,
+)
 from tombola.foundations.errors import TombolaError
 from tombola.report import build
 from tombola.study.config import StudyConfig
@@ -51,6 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image_processor().save_pretrained(folder / "vit")
     write_lines(folder / "token-classification", tagged_rows)
     write_lines(folder / "multiple-choice", choice_rows)
+    write_lines(folder / "question-answering", question_rows)
     write_lines(folder / TEXT, rows)
     write_images(folder / "image-classification")
     return folder
@@ -142,7 +151,8 @@ def test_a_study_of_each_type_ends_with_its_report(home: Path, tmp_path: Path, n
     assert (seed / "heads+mlps" / "good" / "retrained" / "config.json").is_file()
     assert (seed / "heads+mlps" / "good" / "cost.json").is_file()
     assert (seed / "analysis" / "interactions.json").is_file()
-    assert (seed / "analysis" / "attention.json").is_file() == (name == "token-classification")
+    one_text = name in ("token-classification", "question-answering")
+    assert (seed / "analysis" / "attention.json").is_file() == one_text
     probed = name == "image-classification"
     assert (seed / "analysis" / "heads+mlps" / "representations.json").is_file() == probed
     assert "entity F1" in page.read_text(encoding="utf-8") or name != "token-classification"

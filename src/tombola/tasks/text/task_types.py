@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tombola.tasks.data import choices, labelled_images, own_rows, tagged_words
+from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words
 
 if TYPE_CHECKING:
     from tombola.tasks.regime import TaskOptions
@@ -54,6 +54,17 @@ def _multiple_choice(
     return MultipleChoiceTask(options.task, splits, tokenizer, made)
 
 
+def _question_answering(
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+) -> "FineTunedTask[Any]":
+    from tombola.checkpoints.loading import tokenizer_of
+    from tombola.tasks.text.question_answering import QuestionAnsweringTask
+
+    splits = questions.read_rows(rows, own.text_column, own.label_column, name=options.task)
+    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
+    return QuestionAnsweringTask(options.task, splits, tokenizer, made)
+
+
 def _image_classification(
     rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
@@ -76,6 +87,7 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
         "multiple-choice": TaskType(
             (frozenset(("ending0", "ending1")), *_sets(choices.LISTS, ("question", "ctx"))), _multiple_choice
         ),
+        "question-answering": TaskType((frozenset(questions.COLUMNS),), _question_answering),
         "image-classification": TaskType(
             _sets(("image", "img"), ("label", "labels", "fine_label")), _image_classification
         ),
