@@ -38,7 +38,11 @@ if TYPE_CHECKING:
     from tombola.tasks.base import Task
     from tombola.tasks.images.task import ImageTask
     from tombola.tasks.language.task import LanguageTask
+    from tombola.tasks.text.image_classification import ImageClassificationTask
+    from tombola.tasks.text.multiple_choice import MultipleChoiceTask
+    from tombola.tasks.text.question_answering import QuestionAnsweringTask
     from tombola.tasks.text.task import TextTask
+    from tombola.tasks.text.token_classification import TokenClassificationTask
     from tombola.tickets.import_masks import import_masks
     from tombola.tickets.ticket import Ticket
     from tombola.training.loop import retrain, train
@@ -48,8 +52,11 @@ __all__ = [
     "Criterion",
     "Evaluation",
     "EvaluationOptions",
+    "ImageClassificationTask",
     "ImageTask",
     "LanguageTask",
+    "MultipleChoiceTask",
+    "QuestionAnsweringTask",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -59,6 +66,7 @@ __all__ = [
     "Task",
     "TextTask",
     "Ticket",
+    "TokenClassificationTask",
     "TombolaError",
     "Verdict",
     "WeightCut",
@@ -121,6 +129,10 @@ _HOMES = {
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.text.task": ("TextTask",),
+    "tombola.tasks.text.token_classification": ("TokenClassificationTask",),
+    "tombola.tasks.text.multiple_choice": ("MultipleChoiceTask",),
+    "tombola.tasks.text.question_answering": ("QuestionAnsweringTask",),
+    "tombola.tasks.text.image_classification": ("ImageClassificationTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),

@@ -71,6 +71,23 @@ def choice_rows(count: int, seed: int) -> list[dict[str, Any]]:
     return made
 
 
+def question_rows(count: int, seed: int, *, answerless: bool = False) -> list[dict[str, Any]]:
+    """Rows in SQuAD's columns: the answer is the fine word, or words, among neutral ones."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        words = [f"word{n}" for n in rng.integers(0, 30, size=rng.integers(3, 12))]
+        answer = " ".join(f"fine{n}" for n in rng.integers(0, 6, size=rng.integers(1, 3)))
+        place = int(rng.integers(len(words)))
+        none = answerless and number % 4 == 0
+        context = " ".join([*words[:place], *([] if none else [answer]), *words[place:]])
+        answers = {"text": [] if none else [answer], "answer_start": [] if none else [context.index(answer)]}
+        made.append(
+            {"id": str(number), "question": f"word{rng.integers(30)} ?", "context": context, "answers": answers}
+        )
+    return made
+
+
 def image_rows(count: int, seed: int, *, size: tuple[int, int] = (20, 14)) -> list[dict[str, Any]]:
     """Noise that is redder, or greener, in the class of that name."""
     rng = np.random.default_rng(seed)

@@ -74,6 +74,10 @@ OTHER: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 16,
     "weight_decay": 0.1,
+    "task_type": "text-classification",
+    "dataset_config": "plain_text",
+    "validation_split": 0.3,
+    "class_weights": "balanced",
     "warmup_ratio": 0.2,
     "max_grad_norm": 2.0,
     "eval_batch_size": 32,
@@ -102,6 +106,7 @@ TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
 def with_setting(name: str, value: Any) -> StudyConfig:
     """A configuration with one setting, and a task that may have it."""
     own = {"validation_file", "text_column", "text_pair_column", "label_column", "regression", "metric"}
+    own |= {"task_type", "dataset_config", "validation_split"}
     context: dict[str, Any] = {"task": "/nowhere/mine"} if name in own else {}
     if name == "data":
         context = {"task": "cola"}
@@ -115,7 +120,7 @@ OF_IMAGES: dict[str, Any] = {"image_size": 16, "feature_model": "/nowhere/clip",
 
 def test_every_setting_changes_the_hash() -> None:
     everything = {one.name for _, fields in setting_groups().values() for one in fields}
-    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "trust_remote_code"} == everything
+    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "at_chance", "trust_remote_code"} == everything
     plain = {of(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
@@ -168,7 +173,7 @@ def test_trust_is_of_the_call_alone(tmp_path: Path) -> None:
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
     every = of(analyses=("all",))
     assert every.analyses == tuple(name for name in ANALYSES if name not in ("text-generation", "random-curve"))
-    assert every.hash() == of(analyses=()).hash() == of().hash()
+    assert every.hash() == of(analyses=()).hash() == of().hash() == of(at_chance="continue").hash()
     with pytest.raises(TombolaError, match="text generation is of language models; rotten-tomatoes judges models that"):
         of(analyses=("text-generation",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
@@ -508,7 +513,7 @@ def test_the_schema_takes_what_the_configuration_takes_and_refuses_what_it_refus
     valid = jsonschema.Draft202012Validator(schema).is_valid
     for settings in (TOGETHER, OF_LANGUAGE, OF_IMAGES, {"preset": "paper", "seeds": [0, 1]}, {"seeds": 3}):
         assert valid(json.loads(json.dumps(dict(settings))))
-    assert {*schema["properties"]} == {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", *RUN}
+    assert {*schema["properties"]} == {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "at_chance", *RUN}
     for name, value in (
         *(("epochs", 0), ("epochs", "3"), ("epoch", 3), ("threshold", 0), ("threshold", 2), ("sparsities", [1])),
         *(("search_split", "test"), ("methods", "rows"), ("refine", "no"), ("seeds", -1), ("preset", "huge")),
@@ -534,6 +539,8 @@ max_length: 64
 search_split: train
 methods: [weights]
 methods: ["wanda-2:4", magnitude-4of8, heads+mlps]
+methods: ["wanda-3:4", random-1of8]
+methods: weights, wanda-1:4
 controls: []
 controls: [bad]
 analyses: []
@@ -604,7 +611,7 @@ search_split: test
 methods: []
 methods: [rows]
 methods: [weights, weights]
-methods: ["wanda-3:4"]
+methods: ["wanda-0:4"]
 controls: [good]
 analyses: [nonsense]
 analyses: [all, survivors]

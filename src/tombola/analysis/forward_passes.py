@@ -63,7 +63,7 @@ def forward_passes(
                     return run(model, moved)
 
             yield moved, forward
-            options.progress.advance(len(batch.indices))
+            options.receiver.advance(len(batch.indices))
 
 
 def sampled(task: Task, options: SampleOptions) -> Iterator[Batch]:

@@ -43,6 +43,14 @@ def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True
     parser.add_argument("--out", type=Path, required=required, metavar="DIR", help=what)
 
 
+def add_continue(parser: argparse.ArgumentParser) -> None:
+    """Add `--continue`, the setting `at_chance` in short."""
+    what = "search, and warn, where the full model or the threshold is no better than guessing: --at-chance continue"
+    parser.add_argument(
+        "--continue", dest="at_chance", action="store_const", const="continue", default=argparse.SUPPRESS, help=what
+    )
+
+
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
     """Add `--preset` and a flag for each setting of the groups, and of the regimes; helps show those of a preset."""
     from tombola.study.config import PRESETS, preset_settings, setting_groups, shared_groups

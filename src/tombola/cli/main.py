@@ -17,7 +17,7 @@ from typing_extensions import override
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command, add_settings
 from tombola.foundations.errors import (
-    MemoryRanOutError,
+    FailedError,
     TombolaError,
     did_you_mean,
     memory_errors,
@@ -53,13 +53,27 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unrecognized arguments: {' '.join(given)}{alike}")
 
 
-def command_line(chosen: str | None) -> _Parser:
-    """The parser; only the chosen command gets its arguments, whose defaults take time to import."""
+class _Completion(argparse.Action):
+    """Prints the completion script of all commands, and ends."""
+
+    @override
+    def __call__(self, parser: argparse.ArgumentParser, _: object, values: Any, flag: str | None = None) -> NoReturn:
+        import shtab
+
+        print(shtab.complete(command_line(*COMMANDS), shell=values))
+        parser.exit(DONE)
+
+
+def command_line(*chosen: str | None) -> _Parser:
+    """The parser; only the chosen commands get their arguments, whose defaults take time to import."""
     parser = _Parser(
         prog="tombola",
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
     )
     parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
+    shells = ("bash", "zsh", "tcsh")
+    completion = "print what completes commands and flags in a shell, and stop"
+    parser.add_argument("--print-completion", action=_Completion, choices=shells, help=completion)
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -67,7 +81,7 @@ def command_line(chosen: str | None) -> _Parser:
         sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
         sub.set_defaults(command=command, parser=sub)
-        if name == chosen:
+        if name in chosen:
             command.add_arguments(sub)
             if command.groups:
                 add_settings(sub, command.groups, command.preset)
@@ -83,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Tokenizers warn of forks that never happen here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Of what other libraries miss, and how they make up for it, users need not know; who wants to, sets them.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch
     # is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -95,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _while_read(), warnings.catch_warnings():
         warnings.showwarning = _note
         if chosen is not None and not chosen.startswith("-") and chosen not in COMMANDS:
-            command_line(None).error(unknown("command", chosen, COMMANDS))
+            command_line().error(unknown("command", chosen, COMMANDS))
         return _run(command_line(chosen), given)
 
 
@@ -133,7 +150,7 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
                 # Neither a tokenizer nor a file of JSON takes it.
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             result: dict[str, Any] = options.command.run(options)
-    except MemoryRanOutError as error:
+    except FailedError as error:
         print(f"tombola: failed: {error}", file=sys.stderr)
         return FAILED
     except TombolaError as error:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, given_settings, seeds
+from tombola.cli.command import Command, add_continue, given_settings, seeds
 from tombola.foundations.errors import printable
 
 if TYPE_CHECKING:
+    from tombola.study.study import Study
     from tombola.study.study_file import StudyFile
 
 
@@ -25,11 +26,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save", choices=("none", "good", "all"), help="retrained models to write (good)")
     workers = "processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)"
     parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
+    add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )
     sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
     parser.add_argument("--sample-config", action="store_true", help=sample)
+    dry = "only say which steps it would run, how long they would take, and how much they would write"
+    parser.add_argument("--dry-run", action="store_true", help=dry)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -75,12 +79,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         workers=asked.workers or "auto",
         command=options.typed,
     )
+    if options.dry_run:
+        return _planned(study, options)
     path = report.build(study.run())
     verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
     if not options.json:
         console = Console(markup=False)
         data = read_study(study.folder)
-        console.print(results_table(data.rows))
+        console.print(results_table(data.rows, higher_is_better=data.task.higher_is_better))
         for table_of in (abilities_table, recovery_table, generation_table):
             if (more := table_of(data)) is not None:
                 console.print(more)
@@ -91,6 +97,35 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
                 console.print(printable(verdict["sentence"]), highlight=False)
         console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
     return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
+
+
+def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
+    """What the study would do."""
+    from tombola.foundations.plain_table import PlainTable
+    from tombola.study.estimates import in_words
+
+    found = study.plan()
+    if not options.json:
+        console, table = Console(markup=False), PlainTable()
+        table.heads("step", numbers=("seconds",))
+        for what, seconds in found.left:
+            table.line(what, f"{seconds:,.1f}")
+        console.print(table)
+        console.print(
+            f"steps: {len(found.left)} to run, {found.done} done\n"
+            f"expected time: {in_words(found.seconds)}, with --workers {found.workers}\n"
+            f"models on disk: {found.bytes / 1e6:,.1f} MB more at most",
+            highlight=False,
+        )
+        console.print(printable(f"folder: {study.folder}"), highlight=False, soft_wrap=True)
+    return {
+        "folder": str(study.folder),
+        "steps": [{"step": what, "seconds": round(seconds, 3)} for what, seconds in found.left],
+        "done": found.done,
+        "workers": found.workers,
+        "seconds": round(found.seconds, 1),
+        "bytes": found.bytes,
+    }
 
 
 def _asked(options: argparse.Namespace) -> "StudyFile":

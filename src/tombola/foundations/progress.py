@@ -33,6 +33,7 @@ class _Silent:
 SILENT: Progress = _Silent()
 """Progress that goes nowhere."""
 
+
 _WIDEST = 100
 """Characters of a line with a bar, at most: further apart, what is done and how far it is are hard to read together."""
 _FULLEST = 0.99
@@ -72,6 +73,40 @@ def _left(task: Task) -> str:
     return f"{timedelta(seconds=round(task.elapsed * (task.total / task.completed - 1)))} left"
 
 
+def _rest() -> Column:
+    """Column that takes what the others leave."""
+    return Column(ratio=1, no_wrap=True, overflow="ellipsis")
+
+
+@contextlib.contextmanager
+def shown(progress: "Progress | bool", what: str, total: int | None = None) -> Iterator[Progress]:
+    """Receiver of progress for a `with` block: the one that was given, a bar on stderr for True, none for False.
+
+    `total` is how many examples there are; None where nobody knows.
+    """
+    if not isinstance(progress, bool):
+        yield progress
+    elif not progress:
+        yield SILENT
+    else:
+        text = TextColumn("{task.description}", markup=False, table_column=_rest())
+        counts = TextColumn("{task.completed:,} examples"), TimeElapsedColumn(), *((_Left(),) if total else ())
+        console = Console(stderr=True, markup=False)
+        with _Lines(text, BarColumn(bar_width=16), *counts, console=console, expand=True) as drawn:
+            yield _Bar(drawn, what, total)
+
+
+class _Bar:
+    def __init__(self, drawn: RichProgress, what: str, total: int | None) -> None:
+        self._drawn, self._task = drawn, drawn.add_task(what, total=total, note="")
+
+    def advance(self, examples: int) -> None:
+        self._drawn.advance(self._task, examples)
+
+    def note(self, text: str) -> None:
+        self._drawn.update(self._task, note=printable(text))
+
+
 class ProgressBars:
     """Bars on stderr: one of all steps of a job, and a line for each step at work, with its note below.
 
@@ -81,9 +116,8 @@ class ProgressBars:
 
     def __init__(self, job: str, cost: float, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, markup=False)
-        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self.drawn = _Lines(
-            TextColumn("{task.description}", markup=False, table_column=rest),
+            TextColumn("{task.description}", markup=False, table_column=_rest()),
             BarColumn(bar_width=16),
             TaskProgressColumn(),
             TimeElapsedColumn(),

@@ -22,7 +22,7 @@ Kind = Literal["classes", "binary", "ranking", "values", "abilities", "features"
 MetricFunction = Callable[[Array, Array], float]
 """Score of references [n] and predictions [n], in this order, as scikit-learn's are."""
 NOTHING = -100
-"""Where an example has no answer: it pads predictions and references [examples, answers] of kind `answers`."""
+"""Mark of no answer, which pads predictions and references [examples, answers] of kind `answers`."""
 
 
 @dataclass(frozen=True)
@@ -319,3 +319,8 @@ _TITLES = {
 def metric_title(metric: str) -> str:
     """A metric's name in words."""
     return _TITLES.get(metric, metric.replace("_", " "))
+
+
+def direction(higher_is_better: bool) -> str:
+    """Words on a score's direction, for after its metric's title: only of errors and distances it is not plain."""
+    return "" if higher_is_better else " (lower is better)"

@@ -179,6 +179,8 @@ class Verdict:
             it. If not, a ticket that matches it says nothing.
         empty, alike: of how many seeds nothing of the ticket is left, and in how many others it answers every example
             alike, as who guesses does. With either it matches nothing.
+        entire: of how many seeds nothing is removed from the ticket, as a search leaves it that finds none: it is the
+            full model, and matches itself.
         rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`, for one seed
             or one full model: the interval contains 0 or lies above it.
     """
@@ -199,12 +201,14 @@ class Verdict:
     rule: Literal["seeds", "bootstrap"]
     empty: int = 0
     alike: int = 0
+    entire: int = 0
 
     @property
     def says_nothing(self) -> str:
         """Reason why the ticket's score says nothing of a ticket; empty where it does."""
         parts = ["nothing of it is left"] * (self.empty > 0) + ["it answers every example alike"] * (self.alike > 0)
-        found = self.empty + self.alike
+        parts += ["it is the full model itself, of which nothing is removed"] * (self.entire > 0)
+        found = self.empty + self.alike + self.entire
         return " or ".join(parts) + (f" in {found} of {self.n_seeds} seeds" if 0 < found < self.n_seeds else "")
 
     def sentence(self, name: str, *, trained: bool = True) -> str:
@@ -260,12 +264,13 @@ def verdict(
     *,
     shared: bool = False,
     empty: Sequence[bool] = (),
+    entire: Sequence[bool] = (),
 ) -> Verdict:
     """Judge a ticket against the full model from the predictions of both, [n] for each seed; `references` are [n].
 
     Where one full model is `shared` by all seeds, it was never trained and says nothing of how much training varies:
     the verdict goes by the bootstrap then, as with one seed. `empty` tells of each seed whether nothing of its ticket
-    is left.
+    is left, `entire` whether all of it is.
 
     Raises:
         ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
@@ -279,10 +284,12 @@ def verdict(
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
     chance, gone = metric.chance(np.asarray(references)), [*empty, *[False] * (len(full) - len(empty))]
-    alike = sum(_alike(metric, its) for its, nothing in zip(ticket, gone, strict=True) if not nothing)
+    whole = [*entire, *[False] * (len(full) - len(entire))]
+    judged = [its for its, *other in zip(ticket, gone, whole, strict=True) if not any(other)]
+    alike = sum(_alike(metric, its) for its in judged)
     holds = difference >= -full_std - _ROUNDING if by_seeds else high >= 0
     return Verdict(
-        matches=bool(holds) and not alike and not any(gone),
+        matches=bool(holds) and not alike and not any(gone) and not any(whole),
         metric=metric.name,
         mean=mean,
         std=std,
@@ -298,6 +305,7 @@ def verdict(
         rule="seeds" if by_seeds else "bootstrap",
         empty=sum(gone),
         alike=alike,
+        entire=sum(whole),
     )
 
 

@@ -65,7 +65,7 @@ class _Tags:
     ends: NDArray[np.bool_]
 
     def entities(self, tags: Array) -> tuple[Array, Array, Array]:
-        """Of each tag [..., n, answers]: its type, whether an entity ends here, and where that began."""
+        """Types of tags [..., n, answers], whether an entity ends here, and where that began."""
         kind, begins, ends = self.kinds[tags], self.begins[tags], self.ends[tags]
         last, first = (kind > 0).copy(), (kind > 0).copy()
         parts = (kind[..., 1:] != kind[..., :-1]) | begins[..., 1:] | ends[..., :-1]

@@ -19,7 +19,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
 from tombola.foundations.errors import TombolaError, check_choice, check_number, memory_errors, reading
 from tombola.foundations.precision import Precision, autocast
-from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.foundations.shown import Shown
 from tombola.pruning.importance import Importance, Pass, RankedSites, checked
 from tombola.pruning.importance_methods import IMPORTANCES
@@ -89,19 +89,28 @@ class EvaluationOptions:
         split: which of the task's splits.
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass: `fp32`, or `bf16` for autocast.
-        progress: counts examples.
+        progress: counts examples; True for a bar on stderr.
         importance: by which sites are ranked, where asked for: a name in `tombola.pruning.importance_methods`.
     """
 
     split: str = "dev"
     batch_size: int = 64
     precision: Precision = "fp32"
-    progress: Progress = SILENT
+    progress: Progress | bool = SILENT
     importance: str = field(default="per-example", kw_only=True)
 
     def __post_init__(self) -> None:
         check_number("the batch size of an evaluation", self.batch_size, 1, whole=True)
         check_choice("importance", self.importance, IMPORTANCES)
+
+    @property
+    def receiver(self) -> Progress:
+        """Receiver of the progress; none where a bar was asked for, which whoever begins the work draws."""
+        return SILENT if isinstance(self.progress, bool) else self.progress
+
+    def showing(self, progress: Progress | bool | None) -> Self:
+        """These options with another progress, unless that is None."""
+        return self if progress is None else replace(self, progress=progress)
 
 
 STANDARD = EvaluationOptions()
@@ -116,6 +125,7 @@ def evaluate(
     *,
     importance: bool = False,
     groups: SiteGroups | None = None,
+    progress: Progress | bool | None = None,
 ) -> Evaluation:
     """Score a subnetwork on a split, without dropout.
 
@@ -125,10 +135,12 @@ def evaluate(
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
         groups: sites that go together, and have one importance then.
+        progress: in place of that of the options.
 
     Raises:
         TombolaError: an output is not finite, and the task does not count that as failure; or the importance of a site.
     """
+    options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)
         apart = replace(options, split=str(task.importance_split))
@@ -139,6 +151,7 @@ def evaluate(
     with contextlib.ExitStack() as stack:
         stack.callback(model.train, model.training)
         model.eval()
+        options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
         passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
         if importance:
             sites = RankedSites(subnetwork, task, options.split, groups, passes)
@@ -198,7 +211,7 @@ def _passes(
             outputs.append((batch.indices, output.predictions.detach().cpu(), output.losses.detach().float().cpu()))
             if gates is not None:
                 yield gates, output.losses
-            options.progress.advance(len(batch.indices))
+            options.receiver.advance(len(batch.indices))
 
 
 def _in_order(outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]]) -> tuple[Predictions, NDArray[np.float32]]:
@@ -217,6 +230,7 @@ def score(
     options: EvaluationOptions = STANDARD,
     *,
     importance: bool = False,
+    progress: Progress | bool | None = None,
 ) -> Evaluation:
     """Score a model, or the part of it that a ticket keeps, on a task's split.
 
@@ -225,11 +239,13 @@ def score(
         task: gives data, loss and metric.
         ticket: what to keep; a ticket of sites is scored on the shrunk network.
         importance: also take every surviving site's importance.
+        progress: in place of that of the options.
 
     Raises:
         TombolaError: unknown architecture, or the ticket is for another one.
     """
-    return evaluate(whole(model) if ticket is None else shrunk(model, ticket), task, options, importance=importance)
+    part = whole(model) if ticket is None else shrunk(model, ticket)
+    return evaluate(part, task, options, importance=importance, progress=progress)
 
 
 def on_device(batch: Batch, model: nn.Module) -> Batch:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix, is_transposed, outputs_first
 from tombola.foundations.errors import TombolaError, memory_errors
-from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.foundations.shown import Shown
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import BlockwiseRun, always_there
@@ -27,6 +27,7 @@ from tombola.pruning.weight_criteria import (
     prunable_anatomy,
     scores_of,
 )
+from tombola.subnetworks.pruned_model import keep_sparse
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -56,7 +57,7 @@ class WeightPruning(Shown):
 
 @memory_errors()
 def prune_weights(
-    model: nn.Module, cut: WeightCut, *, calibration: Calibration | None = None, progress: Progress = SILENT
+    model: nn.Module, cut: WeightCut, *, calibration: Calibration | None = None, progress: Progress | bool = SILENT
 ) -> WeightPruning:
     """Remove a share of a model's prunable weights, at once: `prune_weights(model, WeightCut("magnitude", 0.5))`.
 
@@ -69,7 +70,7 @@ def prune_weights(
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
             training text ([`windows`][tombola.tasks.base.windows] draws them). Padding does not
             count.
-        progress: counts examples, those of every layer.
+        progress: counts examples, those of every layer; True for a bar on stderr.
 
     Raises:
         TombolaError: unknown architecture; a pattern that does not divide a matrix's inputs; a quantised model; weights
@@ -81,6 +82,8 @@ def prune_weights(
     for name, weight in weights.items():
         check_finite(name, weight)
     pruned = structural_copy(model).eval()
+    # What was zero in a sparse model may not be so any more.
+    keep_sparse(pruned, None)
     masks: dict[str, Tensor] = {}
     later: list[tuple[Matrix, Tensor]] = []
 
@@ -93,7 +96,8 @@ def prune_weights(
             _put(pruned, matrix, values)
 
     if cut.calibrated:
-        prune_by_blocks(pruned, anatomy, inputs, cut, done, progress=progress)
+        with shown(progress, "pruning") as counted:
+            prune_by_blocks(pruned, anatomy, inputs, cut, done, progress=counted)
     else:
         for matrix, mask in masks_without_data(pruned, anatomy.matrices, lambda one: weights[one.name], cut):
             done(matrix, mask, weights[matrix.name].where(mask.to(weights[matrix.name].device), 0.0))

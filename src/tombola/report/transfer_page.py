@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tombola.analysis.transfer import Transfer, TransferCell
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.charts.dots import transfer_dots
@@ -19,7 +20,7 @@ def transfer_page(found: Transfer, registry: FigureRegistry) -> str:
     methods = list(dict.fromkeys(cell.method for cell in found.cells))
     main = join(*(_method(found, method, registry) for method in methods))
     title = join("Do tickets transfer? ", element("span", found.model))
-    facts = [number_format.plural(len(found.tasks), "task"), number_format.plural(len(found.seeds), "seed")]
+    facts = [plural(len(found.tasks), "task"), plural(len(found.seeds), "seed")]
     return document(f"Transfer of tickets, {found.model}", heading(title, facts), main, ending("Made by Tombola."))
 
 

@@ -17,7 +17,7 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import check_task, named_tasks, open_task, owners, regime_of, regimes
 from tombola.tickets.kinds import TICKETS, controls_of
-from tombola.tickets.pruning_methods import METHODS, pruning_method
+from tombola.tickets.pruning_methods import METHODS, pattern_names, pruning_method
 from tombola.training.recipe import Recipe, Rewinding
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ PRESETS = ("quick", "full", "paper")
 TRUST = "trust_remote_code"
 """The setting that is given with each call: no file holds it, and no hash is over it."""
 _study = described("the study")
+_search = described("the search")
 _training = described("training")
 _running = described("running")
 # A pattern is also written with its colon: wanda-2:4.
 _methods = _study(
-    "searches to run, of " + ", ".join(METHODS),
+    f"searches to run, of {', '.join(METHODS)}, or of any other pattern (wanda-1:4)",
     "heads+mlps,weights",
-    items={"enum": [*METHODS, *(name.replace("of", ":") for name, one in METHODS.items() if one.pattern)]},
+    items={"anyOf": [{"enum": [*METHODS]}, {"type": "string", "pattern": f"^{pattern_names()}$"}]},
     minItems=1,
     uniqueItems=True,
 )
@@ -82,6 +83,12 @@ class StudyConfig(TaskOptions):
         Literal["anywhere", "outside"],
         _study("random tickets of the super-survivors' size from all sites, or from neither super-survivors nor bad"),
     ] = "anywhere"
+    at_chance: Annotated[
+        Literal["stop", "continue"],
+        _search(
+            "before a search: stop where the full model, or the threshold, is no better than guessing, or continue"
+        ),
+    ] = "stop"
     iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (
         False
     )
@@ -288,7 +295,8 @@ class StudyConfig(TaskOptions):
         Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
         """
         values = dict(self._values()) | self.regime_settings.identity()
-        del values["analyses"], values[TRUST]
+        # What is asked of the results, and what they rest on, changes none of them.
+        del values["analyses"], values["at_chance"], values[TRUST]
         for name in ("model",) if self.task in named_tasks() else ("model", "task"):
             values[name] = fingerprint(values[name])
         defaults = {

@@ -12,6 +12,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.pruning.search.records import SEARCH_FILES
+from tombola.pruning.weight_criteria import CRITERIA
 from tombola.study.folder_layout import COST, SAVED, STAGES, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
@@ -35,7 +36,7 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
     yield step("guessing", 1, 1.0, folder.folder / "guessing", run.guessing)
     if task.trained:
         cost = training + dev * IMPORTANCE_COST
-        yield step("fine-tune the full model", cost, TRAINING_COST, folder.full, run.full)
+        yield step("fine-tune the full model", cost, TRAINING_COST, folder.full, run.full, models=1)
     else:
         yield step("score the full model", dev * IMPORTANCE_COST, 1.0, folder.full, run.full)
     for method in config.methods:
@@ -50,7 +51,9 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
             weight *= task.passes
         search = functools.partial(run.search, method)
         beside = (*(good.parent / name for name in SEARCH_FILES), folder.updated(method))
-        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), beside=beside)
+        saved = SAVED[run.setting.save]
+        models = (weights and CRITERIA[chosen.criterion].updates) + (trains and "good" in saved)
+        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), beside=beside, models=models)
         controls = config.controls_of(method)
         drawn = {name: folder.ticket(method, name) for name in ("good", *controls)}
         for name in controls:
@@ -63,11 +66,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
             # A shrunk network trains in about two thirds of the time; a search that trains has trained the good one.
             cost = 1.0 if name == "good" and trains else (1.0 if weights else 0.65) * (training + dev)
             again, weight = functools.partial(run.retrained, method, name), cost / (training / TRAINING_COST)
-            yield step(f"retrain {name} {of_method}", cost, weight, place / "retrained", again, (place,))
-        if "good" in SAVED[run.setting.save]:
+            models = int(name in saved and not (name == "good" and trains))
+            yield step(f"retrain {name} {of_method}", cost, weight, place / "retrained", again, (place,), models=models)
+        if "good" in saved:
             model, small = good / "retrained" if config.retrains else good, good / "shrunk"
             shrink, measure = (functools.partial(one, method) for one in (run.shrunk, run.measured))
-            yield step(f"shrink good {of_method}", SHRINKING_COST, 1.0, small, shrink, (model,))
+            yield step(f"shrink good {of_method}", SHRINKING_COST, 1.0, small, shrink, (model,), models=1)
             if not weights:
                 yield step(f"time good {of_method}", TIMING_COST, 1.0, good / COST, measure, (small,), alone=True)
 

@@ -87,6 +87,7 @@ class Session:
             warnings.warn(why, stacklevel=2)
         return {
             "metric": metric.name,
+            "higher_is_better": metric.higher_is_better,
             "score": found.score,
             "score_low": low,
             "score_high": high,

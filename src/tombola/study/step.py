@@ -43,6 +43,7 @@ class StudyStep:
         alone: it measures time, so that nothing else may run beside it.
         analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
         beside: what else it publishes beside that, where there is anything.
+        models: number of models that it writes, at most.
     """
 
     what: str
@@ -55,13 +56,14 @@ class StudyStep:
     alone: bool = False
     analysis: str = ""
     beside: tuple[Path, ...] = ()
+    models: int = 0
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
         optional = warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext()
         with optional, memory_errors(f"stopped at the step {self.what!r}, finished ones are kept"):
             self.run(progress)
-        if self._there():
+        if self.there():
             self._record()
 
     def done(self) -> bool:
@@ -71,7 +73,7 @@ class StudyStep:
             TombolaError: a file of it is missing, or is another than was written. Others were made of it: it is not
                 replaced unasked.
         """
-        if not self._there():
+        if not self.there():
             return False
         if not self._list.is_file():
             # Results appear whole: it was killed before it could list them.
@@ -86,7 +88,8 @@ class StudyStep:
                 raise TombolaError(f"{file} is damaged: it is not the file that was written; {mend}")
         return True
 
-    def _there(self) -> bool:
+    def there(self) -> bool:
+        """True if its result stands there, whole or damaged; nothing is written, as `done` may."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
 
     @property

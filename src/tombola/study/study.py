@@ -13,6 +13,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.plurals import plural
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.foundations.shown import Shown
@@ -21,7 +22,7 @@ from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ANALYSES, TRUST, StudyConfig
-from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
+from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, threads, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
@@ -129,13 +130,30 @@ class Study(Shown):
         return self.layout.seed_folder(seed)
 
     @memory_errors()
+    def plan(self) -> Plan:
+        """Plan of what `run` would do, after all that it checks first; nothing is written.
+
+        Raises:
+            TombolaError: something the user can mend.
+        """
+        self._check()
+        steps, model = self.steps(), self.task.load(self.config.model, seed=0).to(self.device)
+        seconds = pass_seconds(model, self.task, self._setting.precision)
+        return plan(steps, self.worker_count(steps), seconds, 4 * self._model[1])
+
+    @memory_errors()
     def run(self) -> Path:
         """Run what is missing, and return the folder: `tombola.report.build` makes its page.
 
         Raises:
             TombolaError: something the user can mend; whatever was finished stays.
         """
-        # Data and model are opened before anything is written: bad input leaves no trace.
+        self._check()
+        with work_alone(self.folder), deterministic(self.device):
+            return self._run()
+
+    def _check(self) -> None:
+        """Open data and model, before anything is written: bad input leaves no trace."""
         _ = self.task, self.anatomy
         for split in dict.fromkeys(("dev", self.config.searched)):
             check_labels(self.task, split)
@@ -143,7 +161,7 @@ class Study(Shown):
             step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
             if step >= steps:
                 raise TombolaError(
-                    f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one"
+                    f"cannot rewind to step {step}: the training has {plural(steps, 'step')}; choose an earlier one"
                 )
         for method in self.config.methods:
             _ = Ticket.full(
@@ -151,8 +169,6 @@ class Study(Shown):
             )
         self._check_saved()
         self._check_memory()
-        with work_alone(self.folder), deterministic(self.device):
-            return self._run()
 
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""

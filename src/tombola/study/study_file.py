@@ -1,6 +1,6 @@
 """`study.yaml`: settings as people write them, how a study is run, and the JSON schema of both for editors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -176,7 +176,8 @@ def _texts(setting: SettingField, schema: Mapping[str, Any]) -> str:
     names = choices(schema)
     if names:
         # Names hold letters, digits, dashes, colons and plus signs.
-        part = f"({'|'.join(name.replace('+', '[+]') for name in names)})"
+        patterns = (one["pattern"].strip("^$") for one in _items(schema) if "pattern" in one)
+        part = f"({'|'.join((*(name.replace('+', '[+]') for name in names), *patterns))})"
     else:
         part = r"[^,\s][^,]*" if setting.value_type is str else r"[0-9]*\.?[0-9]+"
     whole = [] if schema.get("minItems") else ["none"]
@@ -186,7 +187,14 @@ def _texts(setting: SettingField, schema: Mapping[str, Any]) -> str:
 
 def choices(schema: Mapping[str, Any]) -> list[str]:
     """Names that a list may hold, by its schema; none where any will do."""
-    for one in (schema, *schema.get("anyOf", ())):
-        if isinstance(names := one.get("items", {}).get("enum"), list):
+    for one in _items(schema):
+        if isinstance(names := one.get("enum"), list):
             return [str(name) for name in names]
     return []
+
+
+def _items(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Schemas of the items of a list, each that will do."""
+    for one in (schema, *schema.get("anyOf", ())):
+        items = one.get("items", {})
+        yield from (items, *items.get("anyOf", ()))

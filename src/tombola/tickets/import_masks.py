@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.plurals import plural
 from tombola.tickets.kinds import TicketKind
 from tombola.tickets.ticket import Ticket
 
@@ -76,13 +77,15 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
         )
     rows, most = heads.shape
     signature = imported_signature((rows, most), of_mlps) if anatomy is None else anatomy.signature
+    # Rows of a model that was shrunk may have fewer heads than the masks are wide.
+    sizes = {} if anatomy is None else Ticket.full(anatomy, "heads+mlps").sizes
     tickets = []
     for seed, its_heads, its_mlps in found:
         masks = {"heads": torch.from_numpy(its_heads)}
         if its_mlps is not None:
             masks["mlps"] = torch.from_numpy(its_mlps)
         kind: TicketKind = "heads" if its_mlps is None else "heads+mlps"
-        ticket = Ticket(kind, signature, masks, _provenance(seed, model))
+        ticket = Ticket(kind, signature, masks, _provenance(seed, model), sizes)
         tickets.append(Imported(seed.parent.name, _name(seed), ticket))
     return tuple(tickets)
 
@@ -187,4 +190,4 @@ def _mask(path: Path, axes: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _shape(heads: NDArray[np.bool_]) -> str:
-    return f"{heads.shape[0]} layers of {heads.shape[1]} heads"
+    return f"{plural(heads.shape[0], 'layer')} of {plural(heads.shape[1], 'head')}"

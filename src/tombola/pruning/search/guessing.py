@@ -3,13 +3,11 @@
 A ticket that holds 90 % of a score says nothing where a constant predictor holds as much.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics import statistics
-from tombola.metrics.scores import NOTHING
+from tombola.metrics.scores import NOTHING, metric_title
 from tombola.tasks.base import Predictions, Task
 
 _RESAMPLES = 1000
@@ -47,10 +45,14 @@ def check_labels(task: Task, split: str) -> None:
         )
 
 
-def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> Iterator[str]:
-    """Sentences on what makes a search say little: a full model at chance, a threshold that guessing holds.
+class GuessingWarning(UserWarning):
+    """Warning of a search that will say little: guessing is as good as the full model, or holds the threshold."""
 
-    `bound` is the worst score that holds the threshold.
+
+def no_better(task: Task, predictions: Predictions, split: str, bound: float) -> str | None:
+    """Sentence on what makes a search say little: a full model at chance, or a threshold that guessing holds.
+
+    `bound` is the worst score that holds the threshold. None where there is nothing to say.
     """
     metric, references = task.metric, task.references(split)
     score, chance = metric.score(predictions, references), metric.chance(references)
@@ -59,12 +61,15 @@ def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> 
     if metric.kind != "features":
         low, high = statistics.interval(metric, predictions, references, seed=0, resamples=_RESAMPLES)
     if not metric.beats(low, high, chance):
-        yield (
-            f"the full model does not clearly beat guessing on {task.title} ({score:.3f}, guessing {chance:.3f}): its "
-            "tickets will say nothing; train it on more rows or for longer"
+        return (
+            f"the full model does not clearly beat guessing on {task.title} ({metric_title(metric.name)} {score:.3f}, "
+            f"guessing {chance:.3f}): its tickets will say nothing; train it on more rows or for longer"
         )
-    elif metric.holds(chance, bound):
-        yield (
+    if metric.holds(chance, bound):
+        # Accuracy hardly sees the rows of small classes.
+        other = ", or a metric that weighs classes alike (balanced_accuracy, f1_macro)" * (metric.name == "accuracy")
+        return (
             f"who always guesses alike scores {chance:.3f} on {task.title} and holds the threshold ({bound:.3f}): the "
-            "ticket need be no better; take the threshold over chance (--over-chance)"
+            f"ticket need be no better; take the threshold over chance (--over-chance){other}"
         )
+    return None

@@ -27,6 +27,10 @@ SEARCH_FILES = ("search.jsonl", PREDICTIONS, GOOD)
 """Files of a search, beside the folder of its ticket."""
 
 
+class NoTicketWarning(UserWarning):
+    """Warning of a search that found no ticket: no cut held, or nothing that is left holds as well."""
+
+
 @dataclass(frozen=True)
 class SearchPass:
     """Pass of a search, one iteration: a line of `search.jsonl`.
@@ -70,7 +74,7 @@ class Search(Shown):
     """A finished search.
 
     Attributes:
-        good: the smallest ticket found whose score holds.
+        good: the smallest ticket found whose score holds; the whole model where no cut held, see `found`.
         passes: every iteration, the full model first.
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
         evaluation: of the good ticket's state, on the search split.
@@ -89,6 +93,11 @@ class Search(Shown):
     def kind(self) -> TicketKind:
         """Kind of the good ticket: what was removed."""
         return self.good.kind
+
+    @property
+    def found(self) -> bool:
+        """True if it found a ticket: some of the model is gone, and some is left."""
+        return 0 < len(self.good) < self.good.total
 
     @property
     def full_score(self) -> float:

@@ -22,12 +22,12 @@ from tombola.tickets.pruning_methods import PruningMethod
 class WeightPruner:
     """Prunes weights of a full model, which is not changed, by a method of weights.
 
-    Where the method goes by activations, the task gives calibration text, and `options` say how much. `seed` is that of
-    the text and of random pruning.
+    Where the method goes by activations, the task gives calibration text, and `options` say how much; others need none.
+    `seed` is that of the text and of random pruning.
     """
 
     model: nn.Module
-    task: Task
+    task: Task | None
     method: PruningMethod
     options: SearchOptions
     seed: int = 0
@@ -37,15 +37,15 @@ class WeightPruner:
         """True if the method changes the weights that survive."""
         return CRITERIA[self.method.criterion].updates
 
-    def prune(self, sparsity: float | None, progress: Progress = SILENT) -> WeightPruning:
+    def prune(self, sparsity: float | None, progress: Progress | bool = SILENT) -> WeightPruning:
         """Prune to a sparsity; with a pattern, to the pattern's own. `progress` counts examples of every layer."""
         method, text = self.method, None
         share = None if method.pattern else sparsity
         cut = WeightCut(method.criterion, share, pattern=method.pattern, scope=method.scope, seed=self.seed)
-        if cut.calibrated:
+        if cut.calibrated and self.task is not None:
             text = self.task.calibration_text(self.options.calibration_samples, self.options.sequence_length, self.seed)
         found = prune_weights(self.model, cut, calibration=text, progress=progress)
-        if text is None:
+        if text is None or self.task is None:
             return found
         read = cast(Mapping[str, object], found.ticket.provenance["calibration"])
         read = {**self.task.text_facts("train"), **read, "seed": self.seed}

@@ -8,6 +8,7 @@ import altair as alt
 from tombola.analysis.agreement.overlap import Matrix
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.parts import (
     BROKEN,
@@ -42,7 +43,10 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
         # A layer of several attention sublayers has its MLP in the row of the first, which has the layer's name.
         layers = [places.layer(layer) for layer in range(len(mlps.rows))]
         cells += [
-            _cell(survival, name, "MLP", f"MLP {name}", share) for name, (share,) in zip(layers, mlps.rows, strict=True)
+            # In a model that was shrunk, some layers have none.
+            _cell(survival, name, "MLP", f"MLP {name}", share)
+            for name, shares in zip(layers, mlps.rows, strict=True)
+            for share in shares
         ]
         columns += ["", "MLP"]
     return _survival_map(survival, cells, site_columns("head", columns), names)
@@ -50,8 +54,9 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Survival of MLPs pruned alone: one cell for each layer, one line for each stack of layers."""
-    shares = [share for (share,) in survival.sites["mlps"].rows]
-    names = [places.layer(layer) for layer in range(len(shares))]
+    rows = survival.sites["mlps"].rows
+    shares = [share for row in rows for share in row]
+    names = [places.layer(layer) for layer, row in enumerate(rows) if row]
     parts = [name.rpartition(" ") for name in names]
     cells = [
         _cell(survival, stack or "MLP", layer, f"MLP {name}", share)
@@ -78,7 +83,7 @@ def channel_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float) -> Datum:
     fate = "survives" if share == 1 else "pruned"
     if survival.seeds > 1:
-        seeds = number_format.plural(survival.seeds, "seed")
+        seeds = plural(survival.seeds, "seed")
         fate = f"in {round(share * survival.seeds)} of {seeds} ({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})"
     return {"row": row, "column": column, "site": site, "share": share, "fate": fate}
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tombola.foundations.plurals import plural
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.curves import Threshold, finer_curves
@@ -67,7 +68,7 @@ def neurons_vs_mlps(study: StudyData, registry: FigureRegistry) -> Html | None:
     if not figures:
         return None
     block = study.facts.config.get("neuron_block")
-    blocks = f"blocks of {number_format.plural(block, 'neuron')}" if isinstance(block, int) else "blocks of neurons"
+    blocks = f"blocks of {plural(block, 'neuron')}" if isinstance(block, int) else "blocks of neurons"
     kept = f"{100 * study.facts.threshold:g} % of the full score"
     lead = f"One search takes whole MLPs, the other {blocks}; both stop at {kept}."
     return section("What pruning neurons buys", *figures, lead=lead)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tombola.analysis.locality.representations import FULL, Layer, Representations
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import METRICS, metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
@@ -25,8 +26,8 @@ def representations(study: StudyData, registry: FigureRegistry) -> Html | None:
     parts = [beside(*_figures(method, seeds, registry)) for method, seeds in found.items()]
     seeds = next(iter(found.values()))
     spread = "one standard deviation over seeds" if len(seeds) > 1 else "95 % intervals over examples"
-    dev = number_format.plural(seeds[0].examples, "dev example")
-    train = number_format.plural(seeds[0].training, "training example")
+    dev = plural(seeds[0].examples, "dev example")
+    train = plural(seeds[0].training, "training example")
     lead = (
         f"Mean hidden states of {dev}: debiased linear CKA (Kornblith et al. 2019) with the full model's, and ridge "
         f"probes fitted to {train}. Lines at the points: {spread}."

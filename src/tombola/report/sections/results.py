@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.html.elements import Html, folded, note, section
@@ -20,7 +21,7 @@ def results(study: StudyData, registry: FigureRegistry) -> Html:
     """The section; `registry` takes the tables."""
     several = f"mean and sample standard deviation over {study.seeds} seeds"
     how = several if study.seeds > 1 else "one seed, 95 % bootstrap interval over examples"
-    lead = f"{capitalised(study.metric_title)} on {number_format.count(study.rows[0].n)} examples; {how}."
+    lead = f"{capitalised(study.metric_title)} on {plural(study.rows[0].n, 'example')}; {how}."
     if study.task.floor:
         lead += f" {study.task.floor.note}"
     table = registry.table(_table(study), "results")
@@ -39,7 +40,7 @@ def _table(study: StudyData) -> Table:
         *(Column(_HEADS.get(name, name), "number", unit="%" if name == "sparsity" else "") for name in SIZES),
     )
     bodies = []
-    for method in ("none", *METHODS):
+    for method in ("none", *study.methods):
         summaries = [one for one in study.summaries if one.method == method]
         if summaries:
             tickets = dict.fromkeys(one.ticket for one in summaries)

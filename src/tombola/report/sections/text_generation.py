@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, folded, join, section
 from tombola.report.html.figure_registry import FigureRegistry
@@ -23,8 +24,8 @@ def text_generation(study: StudyData, registry: FigureRegistry) -> Html | None:
         return None
     settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
     lead = (
-        f"{len(prompts)} beginnings of stories, each continued {number_format.plural(settings.continuations, 'time')} "
-        f"by up to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
+        f"{plural(len(prompts), 'beginning')} of stories, each continued {plural(settings.continuations, 'time')} "
+        f"by up to {plural(settings.max_new_tokens, 'token')} (temperature {settings.temperature:g}, the most probable "
         f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of different "
         "1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the full model, "
         "which finds noise surprising and babble not: it says little without repetition."

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tombola.foundations.plurals import plural
 from tombola.pruning.controls import CLOSE
 from tombola.report import number_format
 from tombola.report.charts.bars import ticket_bars
@@ -88,7 +89,7 @@ def _about_super_survivors(study: StudyData, method: str) -> str:
     if good is None:
         return "They have no score yet."
     words = {**SITE_NAMES, "neurons": ("neuron", "neurons")}
-    sizes = [number_format.plural(getattr(good.rows[0], kind), *words[kind]) for kind in METHODS[method].sites]
+    sizes = [plural(getattr(good.rows[0], kind), *words[kind]) for kind in METHODS[method].sites]
     stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
     text = f"The ticket of the super-survivors, {and_words(sizes)}, scores {_scored(good)} when {stage}"
     apart = _weights_apart([one for one in study.summaries if one.method == method and one.ticket in SUPER_TICKETS])

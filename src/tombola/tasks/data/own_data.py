@@ -75,7 +75,7 @@ def read(
     """
     if validation_file is not None and validation_split is not None:
         raise TombolaError("validation_split is for training rows alone; leave it out, or validation_file")
-    train, dev = _splits(source, validation_file, dataset_config)
+    train, dev = splits(source, validation_file, dataset_config)
     if dev is not None and validation_split is not None:
         raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
     columns = _choose(train, text_column, text_pair_column, label_column)
@@ -97,15 +97,16 @@ def read(
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Origin of a split: a file, or `rows` that `datasets` read."""
+class Source:
+    """Origin of a split: a file, or `rows` that `datasets` read; and the names of its columns."""
 
     path: Path
     columns: Sequence[str]
     rows: Iterable[Row] | None
 
     @classmethod
-    def open(cls, path: Path) -> "_Source":
+    def open(cls, path: Path) -> "Source":
+        """Open a file, or a folder of `datasets`; a TombolaError if there is none, or no row in it."""
         if _is_saved(path):
             saved = _load_saved(path)
             if isinstance(saved, Mapping):
@@ -124,27 +125,33 @@ class _Source:
         raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
 
     @classmethod
-    def of(cls, path: Path, rows: Any) -> "_Source":
+    def of(cls, path: Path, rows: Any) -> "Source":
+        """Origin of rows that were read from a path; a TombolaError if there are none."""
         if not len(rows):
             raise TombolaError(f"{path} has no rows; give at least one labelled row")
         return cls(path, rows.column_names, rows)
 
+    def all_rows(self) -> Any:
+        """Its rows: a `datasets.Dataset`, or a list of dictionaries."""
+        return [row for _, row in records(self.path)] if self.rows is None else self.rows
+
     def table(self, columns: Columns, names: Sequence[str] | None) -> Table:
+        """Its rows as a table of texts and labels."""
         if self.rows is None:
             return read_table(self.path, columns, names)
         with reading(self.path, "save it again"):
             return tabulate(self.rows, row_in(str(self.path)), columns, names)
 
 
-def _splits(source: str | Path, validation_file: Path | None, config: str | None) -> tuple[_Source, _Source | None]:
+def splits(source: str | Path, validation_file: Path | None, config: str | None) -> tuple[Source, Source | None]:
     """The training rows, and those that judge, where there are any."""
     path = Path(source).expanduser()
     if validation_file is not None:
-        return _Source.open(path), _Source.open(validation_file)
+        return Source.open(path), Source.open(validation_file)
     if _is_saved(path):
         return _of_splits(path, _load_saved(path))
     if path.is_file():
-        return _Source.open(path), None
+        return Source.open(path), None
     if path.is_dir():
         return _of_folder(path)
     if is_hub_id(str(source)):
@@ -154,22 +161,22 @@ def _splits(source: str | Path, validation_file: Path | None, config: str | None
     raise TombolaError(f"{source} does not exist; give a folder with train and dev files, or the files")
 
 
-def _of_splits(path: Path, splits: Any) -> tuple[_Source, _Source | None]:
+def _of_splits(path: Path, splits: Any) -> tuple[Source, Source | None]:
     if not isinstance(splits, Mapping):
-        return _Source.of(path, splits), None
+        return Source.of(path, splits), None
     dev = next((name for name in DEV if name in splits), None)
     if "train" not in splits or (dev is None and len(splits) > 1):
         raise TombolaError(f"{path} holds the splits {', '.join(splits)}; it needs train and one of {', '.join(DEV)}")
-    train, held_out = (name and _Source.of(path / name, splits[name]) for name in ("train", dev))
-    return cast(_Source, train), held_out or None
+    train, held_out = (name and Source.of(path / name, splits[name]) for name in ("train", dev))
+    return cast(Source, train), held_out or None
 
 
-def _of_folder(path: Path) -> tuple[_Source, _Source | None]:
-    def only(stem: str) -> _Source | None:
+def _of_folder(path: Path) -> tuple[Source, Source | None]:
+    def only(stem: str) -> Source | None:
         found = sorted(file for file in path.glob(f"{stem}.*") if file.name.partition(".")[0] == stem and is_rows(file))
         if len(found) > 1:
             raise TombolaError(f"{path} holds {' and '.join(f.name for f in found)}; keep one of them")
-        return _Source.open(found[0]) if found else _of_shards(path, stem)
+        return Source.open(found[0]) if found else _of_shards(path, stem)
 
     train, dev = only("train"), next(filter(None, map(only, DEV)), None)
     if train is None:
@@ -177,7 +184,7 @@ def _of_folder(path: Path) -> tuple[_Source, _Source | None]:
     return train, dev
 
 
-def _of_shards(path: Path, split: str) -> _Source | None:
+def _of_shards(path: Path, split: str) -> Source | None:
     """Rows of the Parquet files of a split in the hub's layout; None where there are none."""
     found = sorted(path.glob(f"**/{split}-*-of-*.parquet"))
     if len(homes := {file.parent for file in found}) > 1:
@@ -189,10 +196,10 @@ def _of_shards(path: Path, split: str) -> _Source | None:
 
     parts = [parquet_rows(file) for file in found]
     with reading(path, "write it again"):
-        return _Source.of(found[0].parent, concatenate_datasets(parts))
+        return Source.of(found[0].parent, concatenate_datasets(parts))
 
 
-def _choose(source: _Source, text: str | None, text_pair: str | None, label: str | None) -> Columns:
+def _choose(source: Source, text: str | None, text_pair: str | None, label: str | None) -> Columns:
     """The columns named by the user, or guessed from the training rows."""
     columns = {name.casefold(): name for name in reversed([*map(str, source.columns)])}
 

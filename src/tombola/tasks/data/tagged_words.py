@@ -19,6 +19,8 @@ TAGS = ("ner_tags", "tags", "labels", "pos_tags", "chunk_tags")
 """Usual columns of the tags, the first there is."""
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio")
 """Files of a word a line, the columns apart by spaces or tabs, with a blank line behind each sentence."""
+TEXT = ".txt"
+"""Suffix of such files, where it is known that they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +52,12 @@ def read_rows(
     -100 is no tag, as in inputs for a trainer.
 
     Args:
-        splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries; `train` says which tags are.
+        splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
         words, tags: columns; by default the usual ones.
         name: of the data, for messages.
 
     Raises:
-        TombolaError: a column is missing, a row has no words or not as many tags, or a tag that training never has.
+        TombolaError: a column is missing, a row has no words or not as many tags, or a tag outside of the named ones.
     """
     found = {split: list(records(rows)) for split, rows in splits.items()}
     if not found["train"]:
@@ -70,7 +72,8 @@ def read_rows(
         names = tuple(map(str, known))
         ids: dict[Any, int] = {**{name: i for i, name in enumerate(names)}, **dict(enumerate(range(len(names))))}
     else:
-        order = sorted(given, key=lambda tag: (isinstance(tag, str), tag if isinstance(tag, int) else 0, str(tag)))
+        everywhere = {tag for one in raw.values() for _, tags in one for tag in tags if tag != NOTHING}
+        order = sorted(everywhere, key=lambda tag: (isinstance(tag, str), tag if isinstance(tag, int) else 0, str(tag)))
         names, ids = tuple(map(str, order)), {tag: i for i, tag in enumerate(order)}
     if len(given) < 2:
         raise TombolaError(f"the words of the training rows of {name} have one tag alone; training needs two or more")
@@ -79,7 +82,9 @@ def read_rows(
         for index, (_, tags_of) in enumerate(rows):
             if unknown := [tag for tag in tags_of if tag != NOTHING and tag not in ids]:
                 where = row_in(f"{name}, {split}")(index)
-                raise TombolaError(f"{where} has the tag {unknown[0]!r}, which training rows do not have; mend the row")
+                raise TombolaError(
+                    f"{where} has the tag {unknown[0]!r}, and there are {len(names)} of them; mend the row"
+                )
         made[split] = TaggedWords(
             tuple(words for words, _ in rows),
             tuple(np.array([ids.get(tag, NOTHING) for tag in of], dtype=np.int64) for _, of in rows),

@@ -94,12 +94,14 @@ class FineTunedTask(Task, Generic[S]):
     Attributes:
         auto: the Auto class of transformers that loads the model.
         batch_type: of its batches.
+        weighs_classes: whether its loss has class weights.
         splits: the rows that are used, with the held-out ones as `search`.
         available: rows that there are of each split.
     """
 
     auto: Any
     batch_type: type[Batch] = Batch
+    weighs_classes: bool = False
 
     def __init__(
         self,
@@ -110,6 +112,8 @@ class FineTunedTask(Task, Generic[S]):
         score: str,
         options: TextTaskOptions,
     ) -> None:
+        if options.class_weights != "none" and not self.weighs_classes:
+            raise TombolaError("class_weights are for text classification; leave them out")
         self._options = options
         self.available = {split: len(rows) for split, rows in splits.items()}
         rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
@@ -130,6 +134,13 @@ class FineTunedTask(Task, Generic[S]):
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
         """The metric of a name or function, for this task's rows; a TombolaError where there is none."""
         return metric(given)
+
+    def check_metrics(self, *, classes: int) -> None:
+        """Raise a TombolaError unless all metrics score predictions of so many classes."""
+        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
+            one.check(regression=False, classes=classes)
+            if one.kind == "ranking":
+                raise TombolaError(f"{one.name} goes by probabilities, and {self.title} is judged by its answers alone")
 
     @abstractmethod
     def config_options(self) -> dict[str, Any]:
@@ -180,7 +191,7 @@ class FineTunedTask(Task, Generic[S]):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, **trusted, **labels)
-                return self.checked(self.auto.from_config(config, **options))
+                return self.checked(loading.as_saved(self.auto.from_config(config, **options), path, source))
             if state == "pretrained":
                 read = loading.read_weights(self.auto, path, source, new_output=True, **labels, **options)
                 return self.checked(read[0])

@@ -56,8 +56,7 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
         super().__init__(name, splits, processor, score="accuracy", options=options or TextTaskOptions())
         self.classes = tuple(classes)
         self.processor = processor
-        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
-            one.check(regression=False, classes=len(classes))
+        self.check_metrics(classes=len(classes))
 
     @classmethod
     def from_rows(

@@ -61,8 +61,7 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
     ) -> None:
         super().__init__(name, splits, tokenizer, score="accuracy", pairs=True, options=options or TextTaskOptions())
         self.answers = len(self.splits["train"].seconds[0])
-        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
-            one.check(regression=False, classes=self.answers)
+        self.check_metrics(classes=self.answers)
 
     @classmethod
     def from_rows(

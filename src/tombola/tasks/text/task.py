@@ -38,6 +38,7 @@ class TextTask(TokenizedTask[Texts]):
     """
 
     auto = AutoModelForSequenceClassification
+    weighs_classes = True
 
     def __init__(
         self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: TextTaskOptions | None = None
