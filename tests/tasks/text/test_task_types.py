@@ -47,7 +47,7 @@ def write_lines(folder: Path, make: Callable[[int, int], list[dict[str, Any]]]) 
 
 
 def write_images(folder: Path, split: str = "train") -> None:
-    for number, row in enumerate(image_rows(48, 1)):
+    for number, row in enumerate(image_rows(120, 1)):
         home = folder / split / row["label"]
         home.mkdir(parents=True, exist_ok=True)
         row["image"].save(home / f"{number}.png")
@@ -135,9 +135,9 @@ def test_a_file_of_conll_is_the_rows_that_it_holds(home: Path, tmp_path: Path) -
 
 
 def test_images_without_dev_images_are_split(home: Path) -> None:
-    with pytest.warns(UserWarning, match="training rows only: 10 of its 48 rows"):
+    with pytest.warns(UserWarning, match="training rows only: 24 of its 120 rows"):
         task = opened(home, "image-classification", task_type="image-classification")
-    assert (task.size("train"), task.size("dev")) == (38, 10)
+    assert (task.size("train"), task.size("dev")) == (96, 24)
 
 
 @pytest.mark.slow
