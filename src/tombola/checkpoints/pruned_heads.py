@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from tombola.architectures.anatomy import Anatomy
@@ -122,17 +122,25 @@ def smaller(
             return read(kind)
         kind = kind._model_mapping[type(config)]
 
+    indices: dict[str, Tensor] = {}
+
     class Smaller(kind):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
+            known = {name for name, _ in self.named_buffers()}
             # It is made where new tensors have no memory, and indices need some.
             with torch.device("cpu"):
                 cut(self)
+            indices.update({name: buffer for name, buffer in self.named_buffers() if name not in known})
 
     # The library looks up by this name how tensors were called before.
     Smaller.__name__ = kind.__name__
     model, found = read(Smaller)
     model.__class__ = kind
+    for name, buffer in indices.items():
+        # The library takes what stands in no file for its own to fill.
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, buffer)
     return model, found
 
 
