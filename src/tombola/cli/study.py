@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
-    """What the study would do."""
+    """Plan of the study, printed for people."""
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.estimates import in_words
 

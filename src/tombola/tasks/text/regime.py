@@ -51,6 +51,7 @@ class TextSettings(RegimeSettings):
             "multiple-choice",
             "question-answering",
             "image-classification",
+            "text2text-generation",
         ],
         _setting("what is predicted of your own data; auto goes by its columns"),
     ] = "auto"

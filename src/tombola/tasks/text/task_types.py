@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words
+from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words, text_pairs
 
 if TYPE_CHECKING:
     from tombola.tasks.regime import TaskOptions
@@ -75,6 +75,17 @@ def _image_classification(
     return ImageClassificationTask(options.task, splits, classes, processor, made)
 
 
+def _text_to_text(
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+) -> "FineTunedTask[Any]":
+    from tombola.checkpoints.loading import tokenizer_of
+    from tombola.tasks.text.text_to_text import TextToTextTask
+
+    splits = text_pairs.read_rows(rows, own.text_column, own.label_column, name=options.task)
+    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
+    return TextToTextTask(options.task, splits, tokenizer, made)
+
+
 def _sets(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[frozenset[str], ...]:
     return tuple(frozenset((one, other)) for one in first for other in second)
 
@@ -91,6 +102,8 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
         "image-classification": TaskType(
             _sets(("image", "img"), ("label", "labels", "fine_label")), _image_classification
         ),
+        # Many data have texts that could be targets.
+        "text2text-generation": TaskType((), _text_to_text),
     }
 )
 """Task types beside that of labelled texts, by name."""
@@ -106,7 +119,7 @@ def task_type_of(options: "TaskOptions", own: Own) -> str:
     for name, kind in TASK_TYPES.items():
         if found := next((known for known in kind.known_by if known <= columns), None):
             warnings.warn(
-                f"{options.task} is taken for {name}, as it has the columns {' and '.join(sorted(found))}; if it is "
+                f"{options.task} is taken for {name}, as it has the columns {', '.join(sorted(found))}; if it is "
                 "not, say what it is with --task-type",
                 stacklevel=3,
             )
