@@ -1,6 +1,7 @@
 """Tables in the terminal without rules between cells, in which no text is read as markup or as a control sequence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from rich.table import Table
 from rich.text import Text
@@ -25,3 +26,25 @@ class PlainTable(Table):
     def line(self, *cells: str, style: str = "") -> None:
         """Add a line of cells."""
         self.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+
+    def entry(self) -> dict[str, Any]:
+        """JSON object, from which `of_entry` makes the table again."""
+        columns = [{"header": str(one.header), "justify": one.justify, "no_wrap": one.no_wrap} for one in self.columns]
+        cells = zip(*([_text(cell) for cell in column.cells] for column in self.columns), strict=True)
+        lines = [{"cells": one, "style": str(row.style or "")} for one, row in zip(cells, self.rows, strict=True)]
+        return {"title": str(self.title or ""), "columns": columns, "lines": lines}
+
+    @classmethod
+    def of_entry(cls, values: Mapping[str, Any]) -> Self:
+        """The table that `entry` is of."""
+        table = cls(values["title"])
+        for one in values["columns"]:
+            table.add_column(Text(one["header"]), justify=one["justify"], no_wrap=one["no_wrap"])
+        for line in values["lines"]:
+            table.add_row(*(Text(text, style=style) for text, style in line["cells"]), style=line["style"])
+        return table
+
+
+def _text(cell: object) -> tuple[str, str]:
+    """A cell's text and style."""
+    return (cell.plain, str(cell.style)) if isinstance(cell, Text) else (str(cell), "")

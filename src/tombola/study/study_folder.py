@@ -49,9 +49,12 @@ class StudyFolder:
 
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
-        folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
+        return [seed for seed in self.seeds_begun() if self.seed_folder(seed).full.is_dir()]
+
+    def seeds_begun(self) -> list[int]:
+        """Seeds that have a folder."""
         # A copy under a name of its own, as `seed-0.bak`, is nobody's.
-        found = ((path, seed) for path in folders for seed in seeds_of(path.name))
+        found = ((path, seed) for path in self.home.glob("seed-*") for seed in seeds_of(path.name))
         return sorted(seed for path, seed in found if path == self.seed_folder(seed).folder)
 
     def searched_seeds(self) -> list[int]:
@@ -91,7 +94,7 @@ class StudyFolder:
         full = _predictions(one.full for one in have)
         # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
-        references, shared = task.references("dev"), not task.trained
+        references, shared = task.references("dev"), not (task.trained and self.config.full_varies)
         ticket = _predictions(have.values())
         kinds = pruning_method(method).sites or ("weights",)
         empty = [not any(map(read_row(place).__getitem__, kinds)) for place in have.values()]
@@ -135,7 +138,9 @@ class StudyFolder:
         Its `hash` is empty for one step.
         """
         path, config, task = self.folder / "study.json", self.config, setting.task
-        earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []
+        there = StudyFacts.read(path) if path.is_file() else None
+        # Commands with other settings are of another study, whose results are set aside.
+        earlier = there.command.split("\n") if there is not None and there.hash == hash else []
         known = sorted({*seeds, *self.finished_seeds()})
         StudyFacts(
             name=config.name,
