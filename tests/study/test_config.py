@@ -51,6 +51,7 @@ OTHER: dict[str, Any] = {
     "search_split": "train",
     "search_rows": 5,
     "methods": ("weights",),
+    "full": "/nowhere/full",
     "threshold": 0.8,
     "over_chance": True,
     "heads_step": 0.2,

@@ -668,5 +668,8 @@ class TestSettings:
 
     def test_the_folder_itself_can_be_named(self, done: Study, copied: Path) -> None:
         assert study_in(copied / done.folder.name).folder == copied / done.folder.name
+        # With other settings too: what they change is made anew there.
+        assert study_in(copied / done.folder.name, epochs=1).folder == copied / done.folder.name
+        other = shutil.copytree(small_study.task(), copied / "others")
         with pytest.raises(TombolaError, match=r"holds another study \(tiny-bert-moods-.*choose another folder"):
-            study_in(copied / done.folder.name, epochs=1)
+            study_in(copied / done.folder.name, task=str(other))

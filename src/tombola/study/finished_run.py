@@ -61,6 +61,9 @@ class FinishedRun(JsonRecord):
 
         Where device or precision are `auto`, any will do that there is one finished run of.
         """
+        if config.full is not None and config.full_varies:
+            # Of models by a pattern, the hash has the pattern alone.
+            return None
         identity = config.identity()
         kinds = ("cpu", "cuda", "mps") if config.device == "auto" else (config.device.partition(":")[0],)
         precisions = ("fp32", "bf16") if config.precision == "auto" else (config.precision,)

@@ -202,7 +202,8 @@ class Study:
         for seed in self.seeds if self.config.full is not None else ():
             full = self.config.full_of(seed)
             # Of a model that all seeds share once.
-            if (seed == self.seeds[0] or self.config.full_varies) and not self.seed_folder(seed).full.is_dir():
+            known = self.seed_folder(seed).full.is_dir() and not self._changed()
+            if (seed == self.seeds[0] or self.config.full_varies) and not known:
                 signature = dissect(self.task.load(full, seed=seed, state="trained")).signature
                 if signature != self.anatomy.signature:
                     raise TombolaError(

@@ -16,6 +16,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder, seeds_of
 from tombola.study.results import TicketVerdict, beside_controls, read_row
 from tombola.study.seed_context import Setting
+from tombola.study.step_record import StepRecord
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.tasks.base import Predictions, Task
 from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
@@ -94,7 +95,7 @@ class StudyFolder:
         full = _predictions(one.full for one in have)
         # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
-        references, shared = task.references("dev"), not (task.trained and self.config.full_varies)
+        references, shared = task.references("dev"), not task.trained or self._share_full(have)
         ticket = _predictions(have.values())
         kinds = pruning_method(method).sites or ("weights",)
         empty = [not any(map(read_row(place).__getitem__, kinds)) for place in have.values()]
@@ -116,6 +117,13 @@ class StudyFolder:
             # Of a search it is the threshold's doing; bad and random tickets may well be no better.
             more = "A threshold that it holds is held without it: take the threshold over chance (--over-chance)."
         return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)
+
+    def _share_full(self, seeds: Iterable[SeedFolder]) -> bool:
+        """True if the fine-tuned models that these seeds were given are one and the same."""
+        if self.config.full is None:
+            return False
+        records = [StepRecord.of(one.full) for one in seeds]
+        return len({None if record is None else str(record.settings.get("full")) for record in records}) == 1
 
     def _scored(self, stage: Stage, method: str, name: str) -> dict[SeedFolder, Path]:
         """Finished seeds that have a score of a ticket at a stage, with the folder of it."""
