@@ -42,7 +42,7 @@ def assert_alike(one: Study, other: Study) -> None:
 
 
 def assert_renewed(renewed: Study, alone: Study, back: Study, base: Study) -> None:
-    """Run a study in the folder of `base`, and alone: they are alike. And `back` in that folder, nothing is computed."""
+    """A study run in the folder of `base` is as it is alone; and `back` in that folder, nothing is computed."""
     assert renewed.folder == back.folder
     renewed.run()
     alone.run()

@@ -407,13 +407,15 @@ class TestAgain:
         assert (study.folder / "verdicts.json").read_bytes() == verdicts
 
     @pytest.mark.slow
-    def test_a_missing_step_alone_is_made_again(self, copied: Path) -> None:
+    def test_a_missing_step_alone_is_made_again(self, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
         study = study_in(copied)
         before = steps_of(study.folder)
         rows = read_rows(study.folder)
         gone = study.seed_folder(0).ticket("weights", "bad") / "retrained"
         shutil.rmtree(gone)
         study.run()
+        steps = len(study.steps())
+        assert f"{steps - 1} of {steps} steps are done" in capsys.readouterr().err
         after = steps_of(study.folder)
         assert {name for name in after if after[name] != before[name]} == {
             *(name for name in before if name.startswith(str(gone))),

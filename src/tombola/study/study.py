@@ -204,7 +204,10 @@ class Study:
             # Of a model that all seeds share once.
             known = self.seed_folder(seed).full.is_dir() and not self._changed()
             if (seed == self.seeds[0] or self.config.full_varies) and not known:
-                signature = dissect(self.task.load(full, seed=seed, state="trained")).signature
+                try:
+                    signature = dissect(self.task.load(full, seed=seed, state="trained")).signature
+                except TombolaError as error:
+                    raise TombolaError(f"full: {full}: {error}" if full not in str(error) else str(error)) from None
                 if signature != self.anatomy.signature:
                     raise TombolaError(
                         f"full: {full} is a model {signature}, and {self.config.model} is {self.anatomy.signature}; "
