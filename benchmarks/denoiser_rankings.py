@@ -24,7 +24,7 @@ from tombola import controls
 from tombola.architectures.anatomy import Anatomy
 from tombola.metrics.statistics import mean_std
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
-from tombola.pruning.importance import FirstOrder
+from tombola.pruning.importance import FirstOrder, checked, gate_gradients
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tasks.images.digits import digits
@@ -43,22 +43,20 @@ Scores = Mapping[str, Tensor]
 class Squared(FirstOrder):
     """The Fisher information of the gates: E_x (∂L(x)/∂ξ)², instead of the mean absolute value."""
 
-    def add(self, losses: Tensor, gates: list[Tensor]) -> None:
+    def add(self, gradients: Scores) -> None:
         """Update as that of `FirstOrder`."""
-        found = torch.autograd.grad(losses.sum(), gates)
-        self._examples += len(losses)
-        for ((kind, row), sites), gradient in zip(self._gates.places(), found, strict=True):
-            self._sums[kind][row, sites] += gradient.square().sum(0).cpu().double()
+        super().add({kind: gradient.square() for kind, gradient in gradients.items()})
 
 
 def gradients(part: Subnetwork, task: ImageTask, kind: type[FirstOrder]) -> Scores:
     """Importance of the sites for the loss on training images, with noise and a timestep each."""
     with attach(part.model, part.anatomy, part.present, part.present) as gates:
-        found = kind(gates)
+        found = kind()
         for batch in task.batches("train", 64, shuffle=0):
-            opened = gates.open(len(batch.indices), torch.device("cpu"), grad=True)
-            found.add(task.output(part.model, batch).losses, opened)
-        return found.result().sites
+            gates.open(len(batch.indices), torch.device("cpu"), grad=True)
+            found.add(gate_gradients(gates, task.output(part.model, batch).losses))
+        present = part.present
+        return checked("per-example", found.result(), present, present, None).sites
 
 
 def sizes(anatomy: Anatomy) -> Scores:

@@ -41,7 +41,7 @@ from tombola.metrics.statistics import interval, paired_difference
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.text.task import TextTaskOptions
+from tombola.tasks.text.fine_tuned import TextTaskOptions
 
 try:
     import torch_pruning

@@ -24,7 +24,7 @@ from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tok
 from tombola.foundations.precision import Precision, resolve_precision
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.text.task import TextTaskOptions
+from tombola.tasks.text.fine_tuned import TextTaskOptions
 
 HEADS_STEP, MLPS_STEP = 7, 1
 

@@ -27,7 +27,7 @@ from tombola.architectures.sites import outputs_first
 from tombola.checkpoints.loading import load_model
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.magnitude import keep_largest
-from tombola.pruning.weight_criteria import WeightCut
+from tombola.pruning.weight_criteria import ScoredMatrix, WeightCut
 from tombola.pruning.weight_pruning import prune_matrix
 
 
@@ -55,7 +55,7 @@ def tombola_wanda(model: nn.Module, sparsity: float) -> int:
     cut, found = WeightCut("wanda", sparsity), 0
     for matrix, parameter in dissect(model).prunable(model):
         weight = outputs_first(model, matrix, parameter.detach())
-        found += int(prune_matrix(weight, norms_of(weight), cut)[0].sum())
+        found += int(prune_matrix(ScoredMatrix(matrix, weight, norms_of(weight)), cut)[0].sum())
     return found
 
 

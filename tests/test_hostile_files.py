@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import gzip
 import io
 import json
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -40,9 +42,10 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.report.build import page_of
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.study.config import StudyConfig
+from tombola.study.study_file import StudyFile
 from tombola.study.study_folder import StudyFolder
 from tombola.study.transfer_study import FinishedStudy
-from tombola.tasks.data import files
+from tombola.tasks.data import own_data
 from tombola.tasks.images import image_folder
 from tombola.tasks.images.features import PretrainedNetwork
 from tombola.tasks.language.abilities.catalog import open_abilities
@@ -207,32 +210,44 @@ FAST: Mapping[str, Reader] = MappingProxyType(
             written("x.json", '{"a": [1, 2.5], "b": {"c": "d"}}'), lambda f: read_json(f / "x.json"), ("*",)
         ),
         "json lines": Reader(written("x.jsonl", ROWS), lambda f: read_lines(f / "x.jsonl"), ("*",)),
-        "settings": Reader(written("x.yaml", SETTINGS), lambda f: StudyConfig.read(f / "x.yaml")[0].hash(), ("*",)),
+        "settings": Reader(written("x.yaml", SETTINGS), lambda f: StudyFile.read(f / "x.yaml").config.hash(), ("*",)),
         "typed settings": Reader(written("x.yaml", SETTINGS), typed, ("*",)),
         "transfer": Reader(a_transfer, page, ("*",)),
         "comparison": Reader(a_comparison, page, ("comparison.json",)),
         "more settings": Reader(
             written("x.json", json.dumps(StudyConfig.of("quick").settings())),
-            lambda f: StudyConfig.read(f / "x.json")[0].hash(),
+            lambda f: StudyFile.read(f / "x.json").config.hash(),
             ("*",),
         ),
         "tsv": Reader(
-            written("x.tsv", TABLE.format("\t")), lambda f: files.read(f / "x.tsv", validation_file=f / "x.tsv"), ("*",)
+            written("x.tsv", TABLE.format("\t")),
+            lambda f: own_data.read(f / "x.tsv", validation_file=f / "x.tsv"),
+            ("*",),
         ),
         "csv": Reader(
             written(
                 "x.csv",
                 TABLE.replace("A bright film, and warm", "Warm").replace('It is "lovely"', "Lovely").format(","),
             ),
-            lambda f: files.read(f / "x.csv", validation_file=f / "x.csv"),
+            lambda f: own_data.read(f / "x.csv", validation_file=f / "x.csv"),
+            ("*",),
+        ),
+        "parquet": Reader(
+            lambda f: Dataset.from_dict({"text": ["a b", "c"], "label": [0, 1]}).to_parquet(str(f / "x.parquet")),
+            lambda f: own_data.read(f / "x.parquet", validation_file=f / "x.parquet"),
+            ("*",),
+        ),
+        "gzip": Reader(
+            lambda f: (f / "x.jsonl.gz").write_bytes(gzip.compress(ROWS.encode())),
+            lambda f: own_data.read(f / "x.jsonl.gz", validation_file=f / "x.jsonl.gz"),
             ("*",),
         ),
         "rows": Reader(
-            written("x.jsonl", ROWS), lambda f: files.read(f / "x.jsonl", validation_file=f / "x.jsonl"), ("*",)
+            written("x.jsonl", ROWS), lambda f: own_data.read(f / "x.jsonl", validation_file=f / "x.jsonl"), ("*",)
         ),
         "values": Reader(
             written("x.jsonl", ROWS.replace('"pos"', "2.5")),
-            lambda f: files.read(f / "x.jsonl", validation_file=f / "x.jsonl", regression=True),
+            lambda f: own_data.read(f / "x.jsonl", validation_file=f / "x.jsonl", regression=True),
             ("*",),
         ),
         "grammar": Reader(

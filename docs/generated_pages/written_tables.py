@@ -37,7 +37,7 @@ def _methods() -> Iterator[str]:
 
 def _criterion(one: PruningMethod) -> str:
     if not one.criterion:
-        return "first-order importance"
+        return "importance, `--importance`"
     over = {"matrix": ", each matrix alike", "row": ", each row alike"}.get(one.scope or "", "")
     return one.criterion + (f", {one.pattern}" if one.pattern else over)
 

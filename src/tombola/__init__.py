@@ -9,7 +9,10 @@ to compare with; `retrain` trains a ticket from rewound weights; `verdict` says 
 import importlib
 from typing import TYPE_CHECKING
 
+from tombola.foundations.shown import draw_by
+
 if TYPE_CHECKING:
+    from tombola.analysis.agreement.comparison import compare
     from tombola.architectures.dissect import dissect
     from tombola.checkpoints.checkpoint import load, save, save_shrunk, save_zeros
     from tombola.checkpoints.export_onnx import save_onnx
@@ -19,26 +22,39 @@ if TYPE_CHECKING:
     from tombola.metrics.statistics import Verdict, verdict
     from tombola.pruning import controls
     from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score
+    from tombola.pruning.importance_methods import register_importance
     from tombola.pruning.one_shot import one_shot
     from tombola.pruning.search.loop import search_ticket
     from tombola.pruning.search.options import SearchOptions
     from tombola.pruning.search.records import Search
     from tombola.pruning.streamed_pruning import prune_checkpoint
-    from tombola.pruning.weight_criteria import WeightCut
+    from tombola.pruning.weight_criteria import Criterion, WeightCut, register_criterion
     from tombola.pruning.weight_pruning import prune_weights
+    from tombola.report.opened_study import open_study
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
+    from tombola.tasks.images.task import ImageTask
+    from tombola.tasks.language.task import LanguageTask
+    from tombola.tasks.text.image_classification import ImageClassificationTask
+    from tombola.tasks.text.multiple_choice import MultipleChoiceTask
     from tombola.tasks.text.task import TextTask
+    from tombola.tasks.text.token_classification import TokenClassificationTask
+    from tombola.tickets.import_masks import import_masks
     from tombola.tickets.ticket import Ticket
     from tombola.training.loop import retrain, train
     from tombola.training.recipe import Recipe
 
 __all__ = [
+    "Criterion",
     "Evaluation",
     "EvaluationOptions",
+    "ImageClassificationTask",
+    "ImageTask",
+    "LanguageTask",
+    "MultipleChoiceTask",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -48,21 +64,27 @@ __all__ = [
     "Task",
     "TextTask",
     "Ticket",
+    "TokenClassificationTask",
     "TombolaError",
     "Verdict",
     "WeightCut",
+    "compare",
     "controls",
     "dissect",
     "evaluate",
     "expanded",
+    "import_masks",
     "load",
     "masked",
     "not_semi_structured",
     "one_shot",
+    "open_study",
     "prune_checkpoint",
     "prune_semi_structured",
     "prune_weights",
     "recognise",
+    "register_criterion",
+    "register_importance",
     "retrain",
     "save",
     "save_onnx",
@@ -78,7 +100,14 @@ __all__ = [
     "whole",
 ]
 
+draw_by("tombola.report.notebook")
+
 _HOMES = {
+    "tombola.analysis.agreement.comparison": ("compare",),
+    "tombola.report.opened_study": ("open_study",),
+    "tombola.tasks.images.task": ("ImageTask",),
+    "tombola.tasks.language.task": ("LanguageTask",),
+    "tombola.tickets.import_masks": ("import_masks",),
     "tombola.pruning": ("controls",),
     "tombola.architectures.dissect": ("dissect",),
     "tombola.checkpoints.checkpoint": ("load", "save", "save_shrunk", "save_zeros"),
@@ -98,11 +127,15 @@ _HOMES = {
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.text.task": ("TextTask",),
+    "tombola.tasks.text.token_classification": ("TokenClassificationTask",),
+    "tombola.tasks.text.multiple_choice": ("MultipleChoiceTask",),
+    "tombola.tasks.text.image_classification": ("ImageClassificationTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),
     "tombola.training.recipe": ("Recipe",),
-    "tombola.pruning.weight_criteria": ("WeightCut",),
+    "tombola.pruning.weight_criteria": ("Criterion", "WeightCut", "register_criterion"),
+    "tombola.pruning.importance_methods": ("register_importance",),
     "tombola.pruning.weight_pruning": ("prune_weights",),
 }
 

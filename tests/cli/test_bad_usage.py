@@ -29,6 +29,10 @@ MISTYPED = (
     (["report", "./nowhere"], "nowhere does not exist; give the folder of a study"),
     (["compare", "./nowhere"], "nowhere does not exist; give folders of tickets"),
     (["transfer", "./nowhere", "--out", "out"], "nowhere does not exist; give folders of studies"),
+    (["memory", "sd1.5"], "unknown pipeline 'sd1.5'; did you mean sd-1.5? known: sd-1.5, bk-sdm-base, "),
+    (["memory", "./nowhere"], "there is no folder ./nowhere; "),
+    (["memory"], "name a pipeline: sd-1.5, bk-sdm-base, "),
+    (["memory", "sdxl", "--dtype", "float8"], "argument --dtype: invalid choice: 'float8'"),
     (["import-masks", "./nowhere", "--out", "out"], "nowhere does not exist; "),
 )
 

@@ -73,6 +73,7 @@ def test_tables_are_whole_in_80_characters(imported: Path) -> None:
         console.print(part)
     said = console.export_text()
     assert "…" not in said
+    assert r"\n" not in said
     assert max(map(len, said.splitlines())) <= 80
     assert len(re.findall(r"\d – ", said)) > 20
     for word in ("pairs not", " rejected", "undefined", "layer-matched:", "Cochran's"):

@@ -261,6 +261,36 @@ def test_weights_that_a_method_left_are_scored_from_its_model(
     )
     assert scored["score"] == said["score"]
     assert rows(tmp_path / "scored")[FULL] == rows(tmp_path / "cut")[FULL]
+    # The full model has other weights: no smaller model is made of them, and a score of them is told.
+    command = ["shrink", "--no-measure", seed_folder.full, tmp_path / "cut", "--out", tmp_path / "small"]
+    assert main(list(map(str, command))) == 2
+    assert f"changed the weights that survive: give its model, {said['model']}, as MODEL" in capsys.readouterr().err
+    assert main(["score", *flags("score", model=seed_folder.full), "--ticket", str(tmp_path / "cut")]) == 0
+    assert f"give its model, {said['model']}, as --model" in capsys.readouterr().err
+    command[2] = said["model"]
+    assert run(capsys, *command)["sparsity"] == said["sparsity"]
+
+
+@pytest.mark.parametrize("method", ["weights", "magnitude-1:4", "random-3:8"])
+def test_a_cut_that_needs_no_task_is_made_without_one(
+    method: str, seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    out, density = tmp_path / "cut", ["--density", 0.25] if method == "weights" else []
+    given = ["prune", "--model", seed_folder.full, "--device", "cpu", "--method", method, *density, "--out", out]
+    said = run(capsys, *given)
+    assert not {"score", "full_score"} & {*said}
+    assert said["sparsity"] == pytest.approx(0.625 if "8" in method else 0.75, abs=1e-3)
+    ticket = Ticket.load(said["ticket"])
+    assert (ticket.method, ticket.provenance["seed"]) == (method.replace(":", "of"), 0)
+    assert "task" not in ticket.provenance
+    # What comes next takes it, or says in one line what there is.
+    assert run(capsys, "shrink", "--no-measure", seed_folder.full, out, "--out", tmp_path / "small")["sparsity"] > 0.6
+    scored = tmp_path / "scored"
+    run(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", out, "--out", scored)
+    assert ticket.method.split("-")[0] in read(build(scored)).words
+    assert compare([out], draws=10).kinds
+    assert main(["report", str(out)]) == 2
+    assert "holds tickets without scores; give one a score with `tombola score" in capsys.readouterr().err
 
 
 def test_seeds_name_folders_and_rows(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
@@ -330,10 +360,45 @@ def test_a_model_that_always_says_the_same_leaves_no_empty_ticket(
         (data / "dev.tsv").write_text("\n".join(line for line in lines if not line.endswith("bad")))
     out = tmp_path / "cut"
     given = flags("prune", model=full, task=data)
-    assert main([*map(str, ("prune", *given, *density, "--device", "cpu", "--out", out))]) == 2
+    if not density:
+        stopping = flags("prune", model=full, task=data, at_chance="stop")
+        assert main([*map(str, ("prune", *stopping, "--device", "cpu", "--out", out))]) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "failed: the full model does not clearly beat guessing on " in said
+        assert "go on all the same (--continue" in said
+    assert main([*map(str, ("prune", *given, *density, "--device", "cpu", "--out", out))]) == (2 if density else 1)
     said = capsys.readouterr().err
-    assert ("to judge on (dev: " if density else "nothing of the model is left") in " ".join(said.split())
+    assert ("to judge on (dev: " if density else "nothing of the model left") in " ".join(said.split())
     assert not out.exists()
+
+
+def test_a_search_that_finds_nothing_is_one_line_and_code_1(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    given = flags("prune", model=seed_folder.full, threshold=1, weights_step=0.99)
+    assert main(["prune", *given, "--method", "weights", "--out", str(tmp_path / "found")]) == 1
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("tombola:")]
+    assert re.search(
+        r"failed: no ticket of weights was found on moods: the first cut, of 99\.0% of the weights, scores 0\.\d+, and "
+        r"the threshold is 0\.906; .*\(--density\)",
+        line,
+    )
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_ticket_that_removes_nothing_is_written_as_no_smaller_model(
+    seed_folder: SeedFolder, tmp_path: Path, capsys: Capture
+) -> None:
+    said = prune(capsys, seed_folder.full, tmp_path / "cut", "--method", "weights", "--density", 1)
+    for command in (["shrink", "--no-measure"], ["export", "--format", "zeros"]):
+        out = tmp_path / command[0]
+        given = [*command, seed_folder.full, tmp_path / "cut", "--out", out]
+        assert main(list(map(str, given))) == 1
+        assert re.search(r"failed: this ticket removes nothing: .* \(0\.\d+ MB\).*--force", capsys.readouterr().err)
+        assert not out.exists()
+        found = run(capsys, *given, "--force")
+        assert found["bytes"] >= found["bytes_before"]
+    assert said["sparsity"] == 0
 
 
 def test_what_prune_wrote_is_told_from_a_model(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:

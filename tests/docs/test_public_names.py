@@ -17,8 +17,8 @@ HOME = re.compile(r"^::: (\S+)$", re.M)
 
 TEXTS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 NAME = re.compile(r"\btombola\.\w+(?:\.\w+)*")
-NOT_PYTHON = {"tombola.json", "tombola.md", "tombola.regimes"}
-"""Files, and a group of entry points."""
+NOT_PYTHON = {"tombola.criteria", "tombola.importances", "tombola.json", "tombola.md", "tombola.regimes"}
+"""Files, and groups of entry points."""
 
 
 @pytest.fixture(scope="module")

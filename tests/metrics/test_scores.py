@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from tombola.foundations.errors import TombolaError
-from tombola.metrics.scores import METRICS, metric
+from tombola.metrics.scores import METRICS, Metric, metric
 
 Array = NDArray[Any]
 
@@ -44,6 +44,49 @@ def test_f1_is_scikit_learns(pair: tuple[Array, Array]) -> None:
     assert metric("f1").score(p, r) == pytest.approx(sk.f1_score(r, p, zero_division=0.0))
 
 
+@given(pairs_of_classes)
+@settings(deadline=None)
+def test_means_over_classes_are_scikit_learns(pair: tuple[Array, Array]) -> None:
+    p, r = pair
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert metric("f1_macro").score(p, r) == pytest.approx(sk.f1_score(r, p, average="macro", zero_division=0.0))
+        assert metric("f1_weighted").score(p, r) == pytest.approx(
+            sk.f1_score(r, p, average="weighted", zero_division=0.0)
+        )
+        assert metric("balanced_accuracy").score(p, r) == pytest.approx(sk.balanced_accuracy_score(r, p))
+
+
+@given(pairs_of_values, st.randoms())
+@settings(deadline=None)
+def test_the_area_under_the_curve_is_scikit_learns(pair: tuple[Array, Array], random: Any) -> None:
+    p = pair[0]
+    r = np.array([random.randint(0, 1) for _ in p])
+    expected = sk.roc_auc_score(r, p) if len(set(r)) == 2 else 0.5
+    assert metric("roc_auc").score(p, r) == pytest.approx(expected)
+
+
+@given(pairs_of_classes)
+@settings(deadline=None, max_examples=10)
+def test_a_function_scores_as_the_metric_of_its_name(pair: tuple[Array, Array]) -> None:
+    p, r = pair
+    own, ours = metric(sk.balanced_accuracy_score), metric("balanced_accuracy")
+    draws = np.random.default_rng(0).integers(0, len(r), (2, 3, len(r)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert own.name == "balanced_accuracy_score"
+        np.testing.assert_allclose(own.compute(p[draws], r[draws]), ours.compute(p[draws], r[draws]))
+        assert own.chance(r) == pytest.approx(ours.chance(r))
+
+
+def test_a_function_of_values_and_one_that_fails() -> None:
+    error = Metric.of(sk.mean_absolute_error, higher_is_better=False, kind="values")
+    assert (error.score(np.array([1.0, 2.0]), np.array([2.0, 4.0])), error.higher_is_better) == (1.5, False)
+    assert error.chance(np.array([0.0, 1.0, 5.0])) == pytest.approx(2.0)
+    with pytest.raises(TombolaError, match=r"the metric <lambda> fails \(.*\); give a function of references and pred"):
+        metric(lambda references, predictions: "much").score(np.array([1]), np.array([1]))  # type: ignore[arg-type, return-value]
+
+
 @given(pairs_of_values)
 @settings(deadline=None)
 def test_correlations_are_scipys_and_zero_for_constants(pair: tuple[Array, Array]) -> None:
@@ -65,7 +108,9 @@ def test_a_constant_that_rounding_hides_still_correlates_zero() -> None:
 def test_vectorised_is_looped(name: str) -> None:
     generator = np.random.default_rng(1)
     p, r = generator.integers(0, 2, (2, 3, 4, 25))
-    if not name.startswith(("acc", "matt", "f1")):
+    if metric(name).kind == "ranking":
+        p = p + generator.normal(size=p.shape)
+    if metric(name).kind == "values":
         p, r = p + generator.normal(size=p.shape), r + generator.normal(size=r.shape)
     chosen = metric(name)
     looped = [[chosen.score(p[i, j], r[i, j]) for j in range(4)] for i in range(3)]
@@ -82,6 +127,11 @@ def test_chance_by_hand() -> None:
             "accuracy": 0.75,
             "matthews_correlation": 0.0,
             "f1": 6 / 7,
+            # Always 1: that class has 6/7, the other 0.
+            "f1_macro": 3 / 7,
+            "f1_weighted": 0.75 * 6 / 7,
+            "balanced_accuracy": 0.5,
+            "roc_auc": 0.5,
             "pearson": 0.0,
             "spearman": 0.0,
             "pearson_spearman": 0.0,

@@ -120,3 +120,13 @@ def test_the_command_says_what_a_denoiser_does_not_draw(tmp_path: Path, capsys: 
 def test_the_command_says_what_is_no_denoiser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memory", str(tmp_path)]) == 2
     assert "neither a pipeline" in capsys.readouterr().err
+
+
+def test_the_command_lists_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", "--list"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "pipeline", "denoiser"]
+    assert [line.split()[0] for line in lines] == list(KNOWN_PIPELINES)
+    assert lines[0].split()[1:] == ["StableDiffusionPipeline", "UNet2DConditionModel"]
+    assert main(["memory", "--list", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["known"]) == list(KNOWN_PIPELINES)

@@ -34,7 +34,7 @@ tickets = st.builds(
 
 
 @given(tickets, st.integers(0, 2**32))
-def test_random_has_exactly_the_size_and_layerwise_the_profile_too(ticket: Ticket, seed: int) -> None:
+def test_random_has_exactly_the_size_and_layer_matched_the_profile_too(ticket: Ticket, seed: int) -> None:
     drawn, matched = random(ticket, seed), layer_matched(ticket, seed)
     for control in (drawn, matched):
         control.check(ANATOMY)
@@ -109,7 +109,7 @@ def test_random_heads_and_mlps_are_uniform_over_the_model() -> None:
 
 
 @pytest.mark.slow
-def test_layerwise_heads_are_uniform_in_their_layer() -> None:
+def test_layer_matched_heads_are_uniform_in_their_layer() -> None:
     heads = torch.zeros(3, 4)
     heads[0, :3] = 1
     heads[1, 0] = 1
@@ -120,7 +120,7 @@ def test_layerwise_heads_are_uniform_in_their_layer() -> None:
     assert not counts[2].any()
 
 
-def test_random_weights_are_uniform_over_all_matrices_and_layerwise_ones_within() -> None:
+def test_random_weights_are_uniform_over_all_matrices_and_layer_matched_ones_within() -> None:
     masks = {"0.query": torch.zeros(4, 5, dtype=torch.bool), "0.mlp_in": torch.zeros(10, 4, dtype=torch.bool)}
     masks["0.query"][:3] = True
     ticket = Ticket("weights", "toy", masks)

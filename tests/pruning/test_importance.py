@@ -26,7 +26,7 @@ from builders.encoders import (
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
-from tombola.pruning.importance import FirstOrder, Importance
+from tombola.pruning.importance import FirstOrder, Importance, checked, gate_gradients
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
 from tombola.tickets.ticket import Ticket
@@ -39,13 +39,14 @@ def first_order(
 ) -> Importance:
     anatomy = dissect(model)
     with attach(model, anatomy, Ticket.full(anatomy, "heads+mlps"), ticket) as gates:
-        measure = FirstOrder(gates, accumulated=accumulated)
+        measure = FirstOrder(accumulated=accumulated)
         for start in range(0, 5, chunk):
             part = {name: tensor[start : start + chunk] for name, tensor in given.items()}
-            opened = gates.open(len(part["input_ids"]), CPU, grad=True)
+            gates.open(len(part["input_ids"]), CPU, grad=True)
             found = model(**part).logits
-            measure.add(nn.functional.cross_entropy(found, TARGETS[start : start + chunk], reduction="none"), opened)
-    return measure.result()
+            losses = nn.functional.cross_entropy(found, TARGETS[start : start + chunk], reduction="none")
+            measure.add(gate_gradients(gates, losses))
+    return checked("per-example", measure.result(), gates.values, gates.present, None)
 
 
 def single_gradients(model: nn.Module, family: str, given: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -250,7 +251,7 @@ def test_an_importance_that_is_not_finite_is_no_pruned_site() -> None:
     handle = model.bert.encoder.layer[1].output.dense.register_full_backward_hook(
         lambda module, given, taken: (torch.full_like(given[0], torch.nan),)
     )
-    with pytest.raises(TombolaError, match=r"the gradient of the loss to .* is not finite"):
+    with pytest.raises(TombolaError, match=r"importance per-example of heads \[\d, \d\] is nan, which ranks nothing"):
         score(model, own, importance=True)
     handle.remove()
     assert score(model, own, importance=True).importance is not None

@@ -8,7 +8,7 @@ from torch import Tensor
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
-from tombola.pruning.weight_pruning import wanda_scores
+from tombola.pruning.weight_criteria import wanda_scores
 from tombola.tickets.nm_sparsity import WeightPattern
 
 

@@ -22,7 +22,9 @@ from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.cli import main
 from tombola.foundations.atomic_files import write_json
 from tombola.foundations.errors import TombolaError
+from tombola.report.charts.grids import task_matrix
 from tombola.report.export import export, latex, table_csv
+from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.table import Block, Body, Column, Table
 from tombola.tickets.import_masks import import_masks
 
@@ -213,9 +215,13 @@ def test_names_in_foreign_files_lead_nowhere(compared: Path, tmp_path: Path) -> 
     overlap = found["kinds"]["heads+mlps"]["overlap"]
     overlap["/../../../evil"] = overlap["heads"]
     write_json(tmp_path / "in" / "comparison.json", found)
-    files = export(tmp_path / "in", tmp_path / "deep" / "out")
-    assert "figures/overlap-heads-mlps--evil.svg" in files
-    assert not [path for path in tmp_path.rglob("*evil*") if path.parent != tmp_path / "deep" / "out" / "figures"]
+    with pytest.raises(TombolaError, match="overlap must have"):
+        export(tmp_path / "in", tmp_path / "deep" / "out")
+    assert not [*tmp_path.rglob("*evil*"), *tmp_path.glob("deep/*")]
+    # Whatever a later page may name its figures after.
+    registry = FigureRegistry()
+    registry.plot(task_matrix(("a", "b"), ((1, 0), (0, 1)), (("", ""), ("", "")), "x"), "overlap-/../../../evil", "y")
+    assert list(registry.charts) == ["overlap--evil"]
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

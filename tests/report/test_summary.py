@@ -11,6 +11,7 @@ from builders.result_rows import line
 from tombola.analysis.agreement.survival import Density, mean_densities, site_survival
 from tombola.architectures.anatomy import Places
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.plurals import plural
 from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
 from tombola.report.study_data import read_study
@@ -247,4 +248,4 @@ def test_other_figures() -> None:
         "5.07 M",
         "85.0 M",
     ]
-    assert [number_format.plural(1, "head"), number_format.plural(2, "search", "searches")] == ["1 head", "2 searches"]
+    assert [plural(1, "head"), plural(2, "search", "searches")] == ["1 head", "2 searches"]

@@ -17,7 +17,8 @@ import yaml
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import setting_fields
 from tombola.pruning.search.options import SearchOptions
-from tombola.study.config import ANALYSES, StudyConfig, json_schema, setting_groups
+from tombola.study.config import ANALYSES, StudyConfig, setting_groups
+from tombola.study.study_file import RUN, StudyFile, json_schema
 from tombola.tasks.registry import named_tasks, regime_of, regimes
 from tombola.tasks.text.regime import PRESETS
 from tombola.training import lora
@@ -115,7 +116,7 @@ OF_IMAGES: dict[str, Any] = {"image_size": 16, "feature_model": "/nowhere/clip",
 
 def test_every_setting_changes_the_hash() -> None:
     everything = {one.name for _, fields in setting_groups().values() for one in fields}
-    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "trust_remote_code"} == everything
+    assert {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "at_chance", "trust_remote_code"} == everything
     plain = {of(task=task).hash() for task in ("rotten-tomatoes", "/nowhere/mine")}
     hashes = {with_setting(name, value).hash() for name, value in OTHER.items()}
     assert len(hashes | plain) == len(OTHER) + 2
@@ -160,15 +161,15 @@ def test_trust_is_of_the_call_alone(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("trust_remote_code: true\n")
     with pytest.raises(TombolaError, match="is no setting of a file; give --trust-remote-code each time"):
-        StudyConfig.read(file)
+        StudyFile.read(file)
     file.write_text("epochs: 2\n")
-    assert StudyConfig.read(file, trust_remote_code=True)[0].trust_remote_code
+    assert StudyFile.read(file, trust_remote_code=True).config.trust_remote_code
 
 
 def test_what_is_asked_of_the_tickets_does_not_change_the_hash() -> None:
     every = of(analyses=("all",))
     assert every.analyses == tuple(name for name in ANALYSES if name not in ("text-generation", "random-curve"))
-    assert every.hash() == of(analyses=()).hash() == of().hash()
+    assert every.hash() == of(analyses=()).hash() == of().hash() == of(at_chance="continue").hash()
     with pytest.raises(TombolaError, match="text generation is of language models; rotten-tomatoes judges models that"):
         of(analyses=("text-generation",))
     with pytest.raises(TombolaError, match="unknown analysis 'tarot'; known: survivors, attention, random-tickets"):
@@ -313,17 +314,46 @@ def test_seeds_are_no_part_of_the_configuration(tmp_path: Path) -> None:
     hashes = set()
     for seeds in ("seeds: 3", "seeds: [0, 1]", "epochs: 1"):
         path.write_text(f"task: cola\n{seeds}\n")
-        hashes.add(StudyConfig.read(path)[0].hash())
+        hashes.add(StudyFile.read(path).config.hash())
     assert len(hashes) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("seeds: 3", (3,)), ("seeds: [2, 0]", (2, 0)), ("seeds:", (0,)), ("epochs: 1", (0,))]
+    ("text", "seeds"),
+    [
+        *(("seeds: 3", (3,)), ("seeds: [2, 0]", (2, 0)), ("seeds:", (0,)), ("epochs: 1", (0,))),
+        *(("seeds: 0-3", (0, 1, 2, 3)), ("seeds: 7,0-1", (7, 0, 1))),
+    ],
 )
 def test_seeds_are_read(text: str, seeds: object, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    assert StudyConfig.read(path)[1] == seeds
+    assert StudyFile.read(path).seeds == seeds
+
+
+def test_a_file_says_how_it_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("out: ~/there\nsave: none\nworkers: 2\n")
+    found = StudyFile.read(path)
+    assert (found.out, found.save, found.workers) == (Path.home() / "there", "none", 2)
+    assert found.config == StudyConfig.of("quick")
+    path.write_text("epochs: 1\nworkers: auto\n")
+    found = StudyFile.read(path)
+    assert (found.out, found.save, found.workers) == (None, None, "auto")
+
+
+def test_a_list_is_one_of_yaml_or_comma_text(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    texts = (
+        "methods: [weights, wanda-2of4]\ncontrols: [random, layer-matched, bad]\nsparsities: [0.2, 0.5]\nanalyses: []",
+        "methods: weights, wanda-2:4\ncontrols: all\nsparsities: 0.2,0.5\nanalyses: none\ntrain_rows: none",
+    )
+    found = []
+    for text in texts:
+        path.write_text(text)
+        found.append(StudyFile.read(path, "full").config)
+    assert found[0] == found[1]
+    assert found[1].search.sparsities == (0.2, 0.5)
 
 
 def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_path: Path) -> None:
@@ -333,12 +363,12 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
         "methods: [weights]\nrefine: false\n"
         "train_rows: null\n"
     )
-    config, _ = StudyConfig.read(path)
+    config = StudyFile.read(path).config
     assert config == StudyConfig.of("paper", task="cola", methods=("weights",), refine=False)
     assert (config.recipe.epochs, config.train_rows, config.search.weights_cuts) == (3, None, 30)
     assert (type(config.recipe.learning_rate), type(config.recipe.max_grad_norm)) == (float, float)
-    assert StudyConfig.read(path, "quick")[0].recipe.epochs == PRESETS["quick"]["epochs"] == 1
-    assert StudyConfig.read(path, task="sst2", epochs=7)[0] == StudyConfig.of(
+    assert StudyFile.read(path, "quick").config.recipe.epochs == PRESETS["quick"]["epochs"] == 1
+    assert StudyFile.read(path, task="sst2", epochs=7).config == StudyConfig.of(
         "paper", task="sst2", epochs=7, methods=["weights"], refine=False
     )
 
@@ -346,7 +376,7 @@ def test_a_file_is_a_preset_and_what_differs_and_the_call_goes_before_it(tmp_pat
 def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("dev_rows: 100")
-    assert StudyConfig.read(path)[0] == StudyConfig.of("quick", dev_rows=100)
+    assert StudyFile.read(path).config == StudyConfig.of("quick", dev_rows=100)
     assert StudyConfig.of("quick").train_rows == 6000
 
 
@@ -375,7 +405,6 @@ def test_without_a_preset_a_file_is_quick(tmp_path: Path) -> None:
         "task: [cola, sst2]",
         "task: 3",
         "model: null",
-        "methods: weights",
         "methods: []",
         "methods: [rows]",
         "methods: [weights, weights]",
@@ -400,7 +429,7 @@ def test_a_bad_file_is_one_clear_line_that_names_it(text: str, tmp_path: Path) -
     path = tmp_path / "study.yaml"
     path.write_text(text)
     with pytest.raises(TombolaError, match=r"study\.yaml") as caught:
-        StudyConfig.read(path)
+        StudyFile.read(path)
     assert "\n" not in str(caught.value)
 
 
@@ -410,7 +439,7 @@ def test_a_file_that_is_no_text_is_one_clear_line(content: bytes, tmp_path: Path
     path.write_bytes(content)
     for place in (path, tmp_path, tmp_path / "nowhere"):
         with pytest.raises(TombolaError) as caught:
-            StudyConfig.read(place)
+            StudyFile.read(place)
         assert "\n" not in str(caught.value)
         assert str(place) in str(caught.value)
 
@@ -480,10 +509,10 @@ def test_the_schema_takes_what_the_configuration_takes_and_refuses_what_it_refus
     valid = jsonschema.Draft202012Validator(schema).is_valid
     for settings in (TOGETHER, OF_LANGUAGE, OF_IMAGES, {"preset": "paper", "seeds": [0, 1]}, {"seeds": 3}):
         assert valid(json.loads(json.dumps(dict(settings))))
-    assert {*schema["properties"]} == {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "preset", "seeds"}
+    assert {*schema["properties"]} == {*OTHER, *OF_LANGUAGE, *OF_IMAGES, "analyses", "at_chance", *RUN}
     for name, value in (
         *(("epochs", 0), ("epochs", "3"), ("epoch", 3), ("threshold", 0), ("threshold", 2), ("sparsities", [1])),
-        *(("search_split", "test"), ("methods", "weights"), ("refine", "no"), ("seeds", -1), ("preset", "huge")),
+        *(("search_split", "test"), ("methods", "rows"), ("refine", "no"), ("seeds", -1), ("preset", "huge")),
         *(("learning_rate", 0), ("train_rows", 0), ("weights_step", 1)),
     ):
         assert not valid({name: value}), name
@@ -506,6 +535,8 @@ max_length: 64
 search_split: train
 methods: [weights]
 methods: ["wanda-2:4", magnitude-4of8, heads+mlps]
+methods: ["wanda-3:4", random-1of8]
+methods: weights, wanda-1:4
 controls: []
 controls: [bad]
 analyses: []
@@ -526,6 +557,30 @@ seeds:
 preset: paper
 preset: null
 bootstrap_resamples: 10
+methods: weights
+methods: heads+mlps, weights , wanda-2:4
+controls: bad
+controls: none
+controls: all
+controls: [all]
+analyses: all
+analyses: none
+analyses: survivors,attention
+sparsities: 0.5
+sparsities: 0.2,0.5
+sparsities: none
+train_rows: none
+normalise_layers: none
+curve_until: none
+seeds: 0,1
+seeds: 0-4
+seeds: "0, 2-4"
+out: runs
+out:
+save: none
+save: all
+workers: auto
+workers: 2
 """
 BAD = """
 trust_remote_code: true
@@ -549,14 +604,11 @@ threshold: 2
 train_rows: 0
 train_rows: '10'
 search_split: test
-methods: weights
 methods: []
 methods: [rows]
 methods: [weights, weights]
-methods: ["wanda-3:4"]
+methods: ["wanda-0:4"]
 controls: [good]
-controls: bad
-analyses: all
 analyses: [nonsense]
 analyses: [all, survivors]
 iterative: 'no'
@@ -567,8 +619,6 @@ rewind: true
 precision: fp16
 sparsities: [1]
 sparsities: [0.5, 0.5]
-sparsities: 0.5
-sparsities: 0.2,0.5
 weights_step: 1
 curve_until: 0
 normalise_layers: auto
@@ -583,6 +633,24 @@ seeds: true
 seeds: 1.5
 preset: huge
 retain: 0
+methods: none
+methods: weights wanda
+methods: rows,weights
+controls: good,bad
+analyses: all,survivors
+sparsities: low
+sparsities: true
+max_length: none
+refine: none
+seeds: none
+seeds: 0-
+seeds: a-b
+out: 3
+save: some
+save: [all]
+workers: 0
+workers: many
+workers: true
 """
 
 
@@ -596,7 +664,7 @@ def test_the_schema_and_the_reader_agree_on_a_file(text: str, good: bool, tmp_pa
     path.write_text(text)
     needs: dict[str, Any] = {"sparsities": (0.2,)} if text == "analyses: [all]" else {}
     try:
-        StudyConfig.read(path, **needs)
+        StudyFile.read(path, **needs)
     except TombolaError:
         assert not good
     else:
@@ -607,14 +675,14 @@ def test_a_setting_that_is_given_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("epochs: 1\nseeds: 0\nepochs: 2\n")
     with pytest.raises(TombolaError, match=r"study\.yaml.*line 3 gives epochs again; give it once"):
-        StudyConfig.read(path)
+        StudyFile.read(path)
 
 
 @pytest.mark.parametrize("text", ["2e-5", "1E-3", "+2.e-5", ".5e0"])
 def test_a_number_with_an_exponent_is_one_in_a_file_too(text: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(f"learning_rate: {text}")
-    assert StudyConfig.read(path)[0].recipe.learning_rate == float(text)
+    assert StudyFile.read(path).config.recipe.learning_rate == float(text)
 
 
 def test_the_schema_has_examples_that_it_takes_and_no_defaults_that_depend_on_the_task() -> None:
@@ -657,7 +725,7 @@ def test_the_preset_paper_is_what_its_authors_ran(tmp_path: Path) -> None:
         ("task: cola", "full", (0,)),
     ):
         file.write_text(text)
-        assert StudyConfig.read(file, preset)[1] == seeds
+        assert StudyFile.read(file, preset).seeds == seeds
 
 
 def test_bad_sites_are_drawn_one_by_one_or_not_at_all() -> None:

@@ -46,6 +46,7 @@ def config(model: Path, **settings: Any) -> StudyConfig:
         "threshold": 0.5,
         "curve_until": 0.4,
         "bootstrap_resamples": 50,
+        "at_chance": "continue",
     }
     return StudyConfig.of("quick", **values | settings)
 

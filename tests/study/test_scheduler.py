@@ -1,5 +1,6 @@
 """The order of steps, how many workers they are worth, and what becomes of what workers say."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -194,7 +195,11 @@ def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pyt
     assert [str(one.message) for one in caught] == ["the model is odd"]
     # What runs alone does so when the workers have gone.
     assert collected == [False, False, False, True]
-    assert capsys.readouterr().err.splitlines() == ["a", "b", "  a: halfway", "  b: begun", "c", "timed"]
+    lines = [
+        re.sub(r"; \d+\.\d s(, \d:\d\d:\d\d left)?$", "; when", line) for line in capsys.readouterr().err.splitlines()
+    ]
+    halfway = ["a ...", "b ...", "a: halfway; when", "a; when", "b: begun; when", "b; when"]
+    assert lines == [*halfway, "c ...", "c; when", "timed ...", "timed; when"]
 
 
 def test_a_failure_ends_all_workers() -> None:

@@ -23,14 +23,17 @@ import tombola
 import tombola.study.seed_context
 import tombola.training.loop
 from builders import small_study
+from builders.report_pages import read
 from builders.small_study import read_rows, study_in, timeless
 from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load
 from tombola.foundations.atomic_files import read_lines
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import FailedError, TombolaError
 from tombola.pruning.evaluation import Evaluation
-from tombola.pruning.search.records import Search
+from tombola.pruning.search.guessing import GuessingWarning
+from tombola.pruning.search.records import NoTicketWarning, Search
+from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
@@ -675,3 +678,41 @@ class TestSettings:
         other = shutil.copytree(small_study.task(), copied / "others")
         with pytest.raises(TombolaError, match=r"holds another study \(tiny-bert-moods-.*choose another folder"):
             study_in(copied / done.folder.name, task=str(other))
+
+
+@pytest.mark.slow
+def test_a_full_model_at_chance_stops_the_study_before_any_search(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "learning_rate": 1e-7,
+        "epochs": 1,
+        "methods": ("heads",),
+        "controls": (),
+        "analyses": (),
+    }
+    stopping = study_in(tmp_path, at_chance="stop", **settings)
+    with pytest.raises(FailedError, match=r"does not clearly beat guessing .*train it .*--continue"):
+        stopping.run()
+    home = stopping.seed_folder(0)
+    assert home.full.is_dir()
+    assert not (home.folder / "heads").exists()
+    trained = (home.full / "model.safetensors").stat().st_mtime_ns
+    # What was trained is not trained again.
+    going_on = study_in(tmp_path, at_chance="continue", **settings)
+    with pytest.warns(GuessingWarning, match="does not clearly beat guessing"):
+        assert going_on.run() == stopping.folder
+    assert (home.full / "model.safetensors").stat().st_mtime_ns == trained
+    assert (home.ticket("heads", "good") / "retrained").is_dir()
+
+
+def test_a_search_that_finds_nothing_is_told_and_the_study_goes_on(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"methods": ("weights",), "controls": (), "analyses": ()}
+    study = study_in(tmp_path, threshold=1, weights_step=0.99, **settings)
+    found = "no ticket of weights was found on moods: the first cut, of 99.0% of the weights"
+    larger = r"the good ticket of weights makes no smaller files: 0\.\d+ MB instead of 0\.\d+ MB"
+    with pytest.warns(NoTicketWarning, match=found), pytest.warns(UserWarning, match=larger):
+        study.run()
+    (verdict,) = study.verdicts()
+    assert "says nothing, because it is the full model itself" in str(verdict["sentence"])
+    assert [row["sparsity"] for row in read_rows(study.folder)] == [1, 0, 0, 0]
+    words = read(build(study.folder)).words
+    assert "found no ticket, as no cut held" in words

@@ -65,6 +65,13 @@ def test_a_ticket_of_which_nothing_is_left_matches_nothing(
     assert ("--over-chance" in str(verdict["sentence"])) == bool(empty)
 
 
+def test_a_ticket_that_a_search_did_not_find_is_the_full_model_and_no_match(tmp_path: Path) -> None:
+    (verdict,) = judged(tmp_path, True, {"good": ANSWERS}, "wanda-2of4", sparsity=0.0)
+    assert (verdict["entire"], verdict["matches"]) == (2, False)
+    assert "says nothing, because it is the full model itself, of which nothing is removed" in str(verdict["sentence"])
+    assert "--over-chance" not in str(verdict["sentence"])
+
+
 def test_a_control_that_answers_all_alike_is_no_matter_of_the_threshold(tmp_path: Path) -> None:
     good, bad = judged(tmp_path, True, {"good": ANSWERS, "bad": np.zeros_like(ANSWERS)})
     assert (good["alike"], bad["alike"], bad["matches"]) == (0, 2, False)
@@ -73,7 +80,7 @@ def test_a_control_that_answers_all_alike_is_no_matter_of_the_threshold(tmp_path
 
 
 def judged(
-    folder: Path, trained: bool, predictions: Mapping[str, NDArray[np.int64]], method: str = "weights", **left: int
+    folder: Path, trained: bool, predictions: Mapping[str, NDArray[np.int64]], method: str = "weights", **left: float
 ) -> list[dict[str, object]]:
     """The verdicts on retrained tickets of two seeds that predict alike, beside a perfect full model."""
     layout = StudyFolder(folder, StudyConfig.of("quick", methods=(method,)))

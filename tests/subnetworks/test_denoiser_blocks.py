@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from builders.denoisers import KINDS, computed
 from builders.unets import UNET
 from tombola import controls
-from tombola.architectures.denoisers import DenoiserPreset, denoiser_inputs
+from tombola.architectures.denoiser_preset import DenoiserPreset
+from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.pruning.evaluation import EvaluationOptions, evaluate

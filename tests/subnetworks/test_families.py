@@ -17,7 +17,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.families import FAMILIES
 from tombola.foundations.errors import TombolaError
-from tombola.pruning.importance import FirstOrder, Importance
+from tombola.pruning.importance import FirstOrder, Importance, checked, gate_gradients
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk
 from tombola.tickets.ticket import Ticket
@@ -392,10 +392,10 @@ def _losses(model: nn.Module, given: dict[str, Tensor]) -> Tensor:
 
 def _importance(model: nn.Module, anatomy: Anatomy, present: Ticket, given: dict[str, Tensor]) -> Importance:
     with attach(model, anatomy, present) as gates:
-        measure = FirstOrder(gates)
-        opened = gates.open(3, torch.device("cpu"), grad=True)
-        measure.add(_losses(model, given), opened)
-    return measure.result()
+        measure = FirstOrder()
+        gates.open(3, torch.device("cpu"), grad=True)
+        measure.add(gate_gradients(gates, _losses(model, given)))
+    return checked("per-example", measure.result(), present, present, None)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "albert", "t5 of version 1.1"])
@@ -429,10 +429,10 @@ def test_importance_is_the_same_masked_and_shrunk(name: str) -> None:
         part = shrunk(model, ticket)
         found = _importance(part.model, part.anatomy, ticket, given)
         with attach(model, part.anatomy, masked(model, ticket).present, ticket) as gates:
-            measure = FirstOrder(gates)
-            opened = gates.open(3, torch.device("cpu"), grad=True)
-            measure.add(_losses(model, given), opened)
-        expected = measure.result()
+            measure = FirstOrder()
+            gates.open(3, torch.device("cpu"), grad=True)
+            measure.add(gate_gradients(gates, _losses(model, given)))
+            expected = checked("per-example", measure.result(), ticket, gates.present, None)
         assert torch.equal(~found["heads"].isnan(), ticket.heads)
         torch.testing.assert_close(found["heads"], expected["heads"], rtol=1e-4, atol=1e-9, equal_nan=True)
         torch.testing.assert_close(found["mlps"], expected["mlps"], rtol=1e-4, atol=1e-9, equal_nan=True)

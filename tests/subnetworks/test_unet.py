@@ -16,7 +16,7 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.controls import layer_matched, random
-from tombola.pruning.importance import FirstOrder
+from tombola.pruning.importance import FirstOrder, gate_gradients
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
 from tombola.tickets.kinds import TicketKind
@@ -255,9 +255,9 @@ def test_importance_is_the_mean_of_each_examples_own_gradient() -> None:
         return cast(Tensor, model(images[batch], timesteps[batch]).sample.square().flatten(1).mean(1))
 
     with attach(model, anatomy, everything) as gates:
-        opened = gates.open(3, CPU, grad=True)
-        first_order = FirstOrder(gates)
-        first_order.add(losses(slice(0, 3)), opened)
+        gates.open(3, CPU, grad=True)
+        first_order = FirstOrder()
+        first_order.add(gate_gradients(gates, losses(slice(0, 3))))
     found = first_order.result()["channels"]
     # By differences: a gate of one example a little above and below one.
     for row, group in ((0, 1), (5, 3)):

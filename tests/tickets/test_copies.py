@@ -23,7 +23,8 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.config import StudyConfig
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
-from tombola.tasks.text.task import TextTask, TextTaskOptions
+from tombola.tasks.text.fine_tuned import TextTaskOptions
+from tombola.tasks.text.task import TextTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.recipe import Recipe
 

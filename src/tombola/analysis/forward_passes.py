@@ -1,8 +1,8 @@
 """Forward passes of an analysis: a random part of a split, batch by batch, without dropout and gradients."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ def forward_passes(
                     return run(model, moved)
 
             yield moved, forward
-            options.progress.advance(len(batch.indices))
+            options.receiver.advance(len(batch.indices))
 
 
 def sampled(task: Task, options: SampleOptions) -> Iterator[Batch]:
@@ -85,20 +85,21 @@ def sampled(task: Task, options: SampleOptions) -> Iterator[Batch]:
         kept = drawn[batch.indices]
         if kept.any():
             index = torch.from_numpy(kept.nonzero()[0])
-            inputs = {name: tensor[index] for name, tensor in batch.inputs.items()}
-            for start in range(0, len(index), batch_size):
-                part = slice(start, start + batch_size)
-                yield Batch(
-                    batch.indices[kept][part],
-                    _trimmed({name: tensor[part] for name, tensor in inputs.items()}),
-                    batch.targets[index][part],
-                )
+            for part in index.split(batch_size):
+                inputs = {name: tensor[part] for name, tensor in batch.inputs.items()}
+                indices, targets = batch.indices[part.numpy()], batch.targets[part]
+                yield _trimmed(replace(batch, indices=indices, inputs=inputs, targets=targets))
 
 
-def _trimmed(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Inputs without the columns that are padding in every row: their batch was padded to its longest."""
-    mask = inputs.get("attention_mask")
+def _trimmed(batch: Batch) -> Batch:
+    """The batch without the columns that are padding in every row: it was padded to its longest."""
+    mask = batch.inputs.get("attention_mask")
     if mask is None:
-        return dict(inputs)
-    used = mask.bool().any(0)
-    return {name: tensor[:, used] if tensor.shape == mask.shape else tensor for name, tensor in inputs.items()}
+        return batch
+    used = mask.bool().flatten(0, -2).any(0)
+
+    def trim(tensor: Tensor) -> Tensor:
+        return tensor[..., used] if tensor.shape == mask.shape else tensor
+
+    inputs = {name: trim(tensor) for name, tensor in batch.inputs.items()}
+    return replace(batch, inputs=inputs, targets=trim(batch.targets))

@@ -13,10 +13,11 @@ from torch import nn
 from tombola.architectures.left_out import LeftOut
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, Matrix, MLPRow
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.shown import Shown
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class Anatomy(Shown):
     """The sites and prunable weights of one architecture; made by [`dissect`][tombola.architectures.dissect.dissect].
 
     Attributes:
@@ -35,6 +36,11 @@ class Anatomy:
     matrices: tuple[Matrix, ...]
     residuals: tuple[ChannelRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+
+    def __repr__(self) -> str:
+        sites = {"heads": self.attentions, "mlps": self.feed_forwards, "channels": self.residuals}
+        counts = ", ".join(f"{sum(self.sizes(kind)):,} {kind}" for kind, rows in sites.items() if rows)
+        return f"Anatomy({self.signature}: {counts}, {self.weights:,} prunable weights)"
 
     @property
     def heads(self) -> tuple[int, int]:

@@ -15,21 +15,6 @@ _TOKENS = 77
 
 
 @dataclass(frozen=True)
-class DenoiserPreset:
-    """A denoiser that can be made without any files: the name of a class of diffusers, and its arguments."""
-
-    kind: str
-    config: Mapping[str, Any]
-
-    def make(self) -> nn.Module:
-        """The denoiser with random weights, from PyTorch's own generator."""
-        # Its import takes seconds, which a table of presets should not.
-        import diffusers
-
-        return cast(nn.Module, getattr(diffusers, self.kind)(**self.config))
-
-
-@dataclass(frozen=True)
 class DenoiserClass:
     """A class of denoisers.
 

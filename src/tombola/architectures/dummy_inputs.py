@@ -16,7 +16,7 @@ def dummy_inputs(model: nn.Module, batch: int, length: int = 24) -> dict[str, An
     """Keyword arguments of a model's forward pass, on its device.
 
     Token ids [batch, length] with a mask that pads every second row at the end (for encoder-decoder models also
-    decoder ids), or pixels [batch, channels, size, size]. Of a denoiser see
+    decoder ids; for multiple choice [batch, 2, length]), or pixels [batch, channels, size, size]. Of a denoiser see
     [`denoiser_inputs`][tombola.architectures.denoisers.denoiser_inputs].
 
     Raises:
@@ -37,6 +37,9 @@ def dummy_inputs(model: nn.Module, batch: int, length: int = 24) -> dict[str, An
     ids = torch.randint(min(10, config.vocab_size // 2), config.vocab_size, (batch, length), generator=generator)
     mask = torch.ones_like(ids)
     mask[1::2, length // 2 :] = 0
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        # Two answers, the second in the opposite order.
+        ids, mask = torch.stack((ids, ids.flip(1)), 1), torch.stack((mask, mask), 1)
     classifies = type(model).__name__.endswith("ForSequenceClassification")
     if config.is_encoder_decoder and classifies:
         # Its answer is read off the end token, and it makes its decoder's ids itself.

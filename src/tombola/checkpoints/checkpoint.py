@@ -26,11 +26,11 @@ from transformers import PreTrainedModel
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import loading, quiet
-from tombola.checkpoints.model_card import ModelCardWriter
+from tombola.checkpoints.model_card import ModelCardWriter, bytes_on_disk, dense_bytes, megabytes
 from tombola.checkpoints.model_libraries import LIBRARIES, Companions, Library, library_of, save_companions
 from tombola.checkpoints.refusals import CONFIG, MARK, PIPELINE, refuse_pickles
 from tombola.foundations.atomic_files import publish, read_json, write_json
-from tombola.foundations.errors import TombolaError, memory_errors, reading
+from tombola.foundations.errors import FailedError, TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits, same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.recognition import recognise, relative_of
@@ -86,7 +86,9 @@ class _Origin:
 
 
 @memory_errors()
-def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
+def save_shrunk(
+    model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None, force: bool = False
+) -> float:
     """Make a model smaller, prove on what was written that it equals the masked one, and publish it as a new folder.
 
     Heads and MLPs are removed from the network. Weights that were pruned are left out of the file and are zeros again
@@ -98,6 +100,7 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
         folder: new; `load` reads it.
         tokenizer: to put beside the model, or the source that has one: folder, hub id, asset; of a denoiser, the
             source of its schedule, or the scheduler.
+        force: write files that are not smaller than the model too.
 
     Returns:
         The largest difference of an output between the model that was read back and the masked one, relative to the
@@ -106,13 +109,17 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
     Raises:
         TombolaError: the ticket is for another model, the folder exists, or the model that was read back is another
             (nothing is written then).
+        FailedError: the files would not be smaller than the model; nothing is written.
     """
     library = library_of(model)
     small = shrunk(model, ticket)
+    check_removes(model, ticket, force=force)
     with publish(Path(folder)) as draft:
         library.write_config(model, draft)
         save_file(_tensors(small), draft / TENSORS)
         ticket.write(draft)
+        if not force:
+            _check_smaller(model, ticket, draft)
         _write_mark(small.model, relative_of(model), draft)
         save_companions(tokenizer, draft)
         again = load(draft)
@@ -126,13 +133,17 @@ def save_shrunk(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokeniz
 
 
 @memory_errors()
-def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
+def save_zeros(
+    model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None, force: bool = False
+) -> float:
     """Write a model with zeros in place of what was pruned, for plain `from_pretrained`, and prove it on what it loads.
 
-    Arguments, what it returns, and errors are those of `save_shrunk`.
+    Zeros take the room of weights: the files are as large as the model's. Arguments, what it returns, and errors are
+    those of `save_shrunk`; without `force`, a ticket that removes nothing is refused.
     """
     library = library_of(model)
     small = shrunk(model, ticket)
+    check_removes(model, ticket, force=force)
     with publish(Path(folder)) as draft, quiet():
         library.save(expanded(small), draft)
         (draft / BESIDE).mkdir()
@@ -141,6 +152,31 @@ def save_zeros(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenize
         apart = verify_equivalent(model, small, library.read(model, draft), "the model with zeros")
         ModelCardWriter("zeros", model, small, apart).write(draft)
     return apart
+
+
+def check_removes(model: nn.Module, ticket: Ticket, *, force: bool) -> None:
+    """Raise a FailedError, but by `force`, for a ticket that removes nothing: every form of it is the model itself."""
+    if not force and len(ticket) == ticket.total:
+        raise FailedError(
+            f"this ticket removes nothing: what it leaves is the model itself ({megabytes(dense_bytes(model))}), which "
+            f"is not written; {_ALL_THE_SAME}"
+        )
+
+
+_ALL_THE_SAME = "take a ticket of fewer sites or weights, or write it all the same (--force, in Python force=True)"
+
+
+def _check_smaller(model: nn.Module, ticket: Ticket, draft: Path) -> None:
+    found, dense = bytes_on_disk(draft), dense_bytes(model)
+    if found >= dense:
+        kept = len(ticket) / ticket.total
+        why = f"{kept:.1%} of what can be pruned survive"
+        if ticket.kind == "weights":
+            why += ", and one bit a weight tells where"
+        raise FailedError(
+            f"the files would not be smaller, {megabytes(found)} instead of {megabytes(dense)}, as {why}; they are not "
+            f"written; {_ALL_THE_SAME}"
+        )
 
 
 def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: Companions | None = None) -> None:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
+from tombola.checkpoints.checkpoint import check_removes
 from tombola.checkpoints.model_card import ONNX, ModelCardWriter
 from tombola.checkpoints.model_libraries import Companions, save_companions
 from tombola.foundations.atomic_files import publish
@@ -33,7 +34,9 @@ _TRIED = (_EXPORTED, (1, 3), (3, 17))
 
 
 @memory_errors()
-def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None) -> float:
+def save_onnx(
+    model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer: Companions | None = None, force: bool = False
+) -> float:
     """Write a ticket as an ONNX graph in fp32, and prove with ONNX Runtime that it computes what the masked model does.
 
     Inputs are those of the model by name (`input_ids`, `attention_mask`, `token_type_ids` where the model tells
@@ -45,6 +48,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
         ticket: what survives. Pruned weights are zeros in the graph; pruned heads and MLPs are not in it.
         folder: new: `model.onnx`, the configuration, the ticket in `ticket/`.
         tokenizer: source of a tokenizer to put beside the model, where it has one.
+        force: write a ticket that removes nothing, too.
 
     Returns:
         The largest difference of an output between ONNX Runtime and the masked model, relative to the largest output.
@@ -52,6 +56,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
     Raises:
         TombolaError: a package is missing, the ticket is for another model, the folder exists, the model cannot be
             exported, or the graph computes something else (nothing is written then).
+        FailedError: the ticket removes nothing.
     """
     missing = [package for package in PACKAGES if importlib.util.find_spec(package) is None]
     if missing:
@@ -64,6 +69,7 @@ def save_onnx(model: nn.Module, ticket: Ticket, folder: Path | str, *, tokenizer
     plain = model if (model.dtype, model.device.type) == (torch.float32, "cpu") else copy.deepcopy(model).float().cpu()
     # Attention over no heads becomes a reshape that ONNX Runtime refuses: such a sublayer keeps a head of zeros.
     small = shrunk(plain, ticket, empty=False)
+    check_removes(model, ticket, force=force)
     with publish(Path(folder)) as draft:
         output = export_graph(small.model, _inputs(plain, *_EXPORTED), draft / ONNX)
         config = copy.deepcopy(model.config)
@@ -111,7 +117,9 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
                 tuple(given.values()),
                 input_names=list(given),
                 output_names=[output],
-                dynamic_shapes=(tuple(_AXES.get(name, {0: "batch", 1: "sequence"}) for name in given),),
+                dynamic_shapes=(
+                    tuple(_AXES.get(name, {0: "batch", one.ndim - 1: "sequence"}) for name, one in given.items()),
+                ),
                 dynamo=True,
                 verbose=False,
             )
@@ -159,7 +167,7 @@ def _inputs(model: PreTrainedModel, batch: int, length: int) -> dict[str, Tensor
     segments = getattr(model.config, "type_vocab_size", 0) or 0
     if segments > 1 and "token_type_ids" in inspect.signature(model.forward).parameters:
         types = torch.zeros_like(given["input_ids"])
-        types[:, types.shape[1] // 3 :] = 1
+        types[..., types.shape[-1] // 3 :] = 1
         given["token_type_ids"] = types
     return given
 

@@ -205,6 +205,11 @@ def dense_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in distinct.values())
 
 
+def megabytes(size: int) -> str:
+    """Bytes in MB (10^6), of which a small network has less than one."""
+    return f"{size / 1e6:.3f} MB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+
+
 def _cut_already(model: nn.Module, small: Subnetwork) -> bool:
     """True if the model has zeros already wherever the ticket prunes."""
     cut = expanded(small).state_dict()

@@ -16,6 +16,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.sites import Kept
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.plurals import plural
 from tombola.subnetworks.recognition import recognise
 from tombola.subnetworks.structured_removal import remove, restore
 from tombola.tickets.ticket import Ticket
@@ -86,8 +87,8 @@ def with_heads_of_zeros(
     restore(model, *cuts[-1])
     del model.config.pruned_heads
     warnings.warn(
-        f"transformers 4 pruned {sum(map(len, gone.values()))} heads of {source}: they are there as zeros, which no "
-        "training changes, and count among the heads of the model; a search removes them first",
+        f"transformers 4 pruned {plural(sum(map(len, gone.values())), 'head')} of {source}: zeros stand for them, "
+        "which no training changes, and count among the heads of the model; a search removes them first",
         stacklevel=2,
     )
     return model, found

@@ -1,4 +1,4 @@
-"""The command line: thin over the library. Results go to stdout, progress to stderr; exit code 0, 1, 2 or 130."""
+"""The command line: thin over the library. Results go to stdout, progress to stderr; exit code 0, 1, 2, 130 or 141."""
 
 from tombola.cli.main import main
 

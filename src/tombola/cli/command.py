@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tombola.foundations.comma_lists import list_of, whole_numbers
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import SettingField
 
@@ -40,6 +41,14 @@ class Command:
 def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
     """Add `--out`, the folder that a command writes."""
     parser.add_argument("--out", type=Path, required=required, metavar="DIR", help=what)
+
+
+def add_continue(parser: argparse.ArgumentParser) -> None:
+    """Add `--continue`, the setting `at_chance` in short."""
+    what = "search, and warn, where the full model or the threshold is no better than guessing: --at-chance continue"
+    parser.add_argument(
+        "--continue", dest="at_chance", action="store_const", const="continue", default=argparse.SUPPRESS, help=what
+    )
 
 
 def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset: str) -> None:
@@ -124,28 +133,28 @@ def check_exists(place: Path, instead: str) -> None:
 
 
 def listed(value_type: type) -> Callable[[str], tuple[Any, ...]]:
-    """The reader of a list whose parts are of this type; `none` for the empty one."""
+    """Reader of a list whose parts are of this type; `none` for the empty one."""
     read: Callable[[str], tuple[Any, ...]] = {float: numbers, int: counts}.get(value_type, names)
     return lambda text: () if text == "none" else read(text)
 
 
-def _parts(part_of: Callable[[str], T], what: str) -> Callable[[str], tuple[T, ...]]:
-    def read(text: str) -> tuple[T, ...]:
+def _reader(read: Callable[[str], tuple[T, ...]], what: str) -> Callable[[str], tuple[T, ...]]:
+    def parts(text: str) -> tuple[T, ...]:
         try:
-            return tuple(part_of(part) for part in text.split(","))
+            return read(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no list of {what}") from None
 
-    return read
+    return parts
 
 
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
+def _counts(text: str) -> tuple[int, ...]:
+    if min(found := whole_numbers(text), default=0) < 1:
         raise ValueError
-    return number
+    return found
 
 
-names = _parts(str.strip, "names")
-numbers = _parts(float, "numbers such as 0.2,0.5")
-seeds = _parts(int, "whole numbers such as 0,1,2")
-counts = _parts(_count, "whole numbers from 1, such as 1,32")
+names = _reader(list_of(str), "names")
+numbers = _reader(list_of(float), "numbers such as 0.2,0.5")
+seeds = _reader(whole_numbers, "whole numbers such as 0,1,2 or 0-2")
+counts = _reader(_counts, "whole numbers from 1, such as 1,32")

@@ -11,6 +11,7 @@ from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
 from tombola.foundations.plain_table import PlainTable
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.labels import kind_title
 
@@ -25,7 +26,7 @@ _COLUMNS: Mapping[str, str] = {
 }
 """Words short enough for 80 characters a line."""
 _COUNTS = ("mean_survivors", "super_survivors", "pairs_not_rejected")
-_CONTROLS: Mapping[str, str] = {"random": "random", "layer-matched": "layer-\nmatched"}
+_CONTROLS: Mapping[str, Text] = {"random": Text("random"), "layer-matched": Text("layer-\nmatched")}
 _WHAT = (
     "random: 2.5 % and 97.5 % quantiles over {draws:,} draws of random tickets of the same sizes; layer-matched: "
     "of the same sizes in each layer"
@@ -45,8 +46,8 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
                 yield _matrix(one.overlap[site], reasons)
         for task, found in one.tasks.items():
             if found.matrices:
-                number = len(found.tickets)
-                yield Text(f"\n{task}: share of the weights that survive in each matrix, mean over {number} tickets")
+                number = plural(len(found.tickets), "ticket")
+                yield Text(f"\n{task}: share of the weights that survive in each matrix, mean over {number}")
                 yield _densities(found.matrices)
     yield Text(f"\n{_WHAT.format(draws=comparison.draws)}", style="dim")
     for reason in reasons:

@@ -7,11 +7,12 @@ from typing import Any
 
 from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, add_out
-from tombola.cli.given_ticket import check_ticket, load_ticket
+from tombola.cli.given_ticket import check_ticket, load_ticket, other_weights
+from tombola.foundations.errors import TombolaError
 
 
-def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
-    """Add model, ticket and output folder, with the help of the latter."""
+def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) -> None:
+    """Add model, ticket, output folder and `--force`, with the help of the latter two."""
     parser.add_argument(
         "model", metavar="MODEL", help="fine-tuned model, or pipeline of images: local folder, hub id or asset"
     )
@@ -19,6 +20,7 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str) -> None:
         "ticket", type=Path, metavar="TICKET", help="folder of a ticket, or one that holds a single good ticket"
     )
     add_out(parser, out)
+    parser.add_argument("--force", action="store_true", help=force)
 
 
 def check_model_and_ticket(options: argparse.Namespace) -> None:
@@ -31,13 +33,15 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
     """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
     from tombola.architectures.dissect import dissect
     from tombola.architectures.parameters import count_parameters
-    from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, surviving_parameters
+    from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, megabytes, surviving_parameters
     from tombola.checkpoints.model_libraries import load_any
     from tombola.subnetworks.subnetwork import shrunk
 
-    _, ticket = load_ticket(options.ticket)
+    folder, ticket = load_ticket(options.ticket)
     model = load_any(options.model)
-    difference = save(model, ticket, options.out, tokenizer=options.model)
+    if (why := other_weights(model, ticket, folder)) is not None:
+        raise TombolaError(f"{why}, as MODEL")
+    difference = save(model, ticket, options.out, tokenizer=options.model, force=options.force)
     result: dict[str, Any] = {
         "model": str(options.out),
         "sparsity": ticket.sparsity(dissect(model)),
@@ -48,18 +52,18 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
         "difference": difference,
     }
     if not options.json:
-        # A small network has less than one.
-        shown = ".3f" if result["bytes_before"] < 1e6 else ".1f"
+        sizes = f"{megabytes(result['bytes']).removesuffix(' MB')} of {megabytes(result['bytes_before'])} on disk"
+        if result["bytes"] >= result["bytes_before"] and len(ticket) < ticket.total:
+            sizes += " (what is pruned takes room as zeros or as one bit each)"
         print(
             f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
-            f"parameters, {result['bytes'] / 1e6:{shown}} of {result['bytes_before'] / 1e6:{shown}} MB on disk; "
-            f"largest difference from the masked model {difference:.1e} of the largest output"
+            f"parameters, {sizes}; largest difference from the masked model {difference:.1e} of the largest output"
         )
     return result
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_and_ticket(parser, "new folder")
+    add_model_and_ticket(parser, "new folder", "write a ticket that removes nothing, too")
     formats = "zeros: the original's shapes, for from_pretrained; onnx: a graph for ONNX Runtime"
     parser.add_argument("--format", choices=("zeros", "onnx"), required=True, help=formats)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tombola.cli.command import check_exists
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tombola.tickets.ticket import Ticket
 
 
@@ -33,6 +35,22 @@ def load_ticket(place: Path) -> "tuple[Path, Ticket]":
     return folder, Ticket.load(folder)
 
 
+def other_weights(model: "nn.Module", ticket: "Ticket", folder: Path) -> str | None:
+    """Sentence on a model that has not the weights which the method of a ticket left; None for one that fits."""
+    from tombola.architectures.dissect import dissect
+
+    if not ticket.provenance.get("updated_weights"):
+        return None
+    ticket.check(anatomy := dissect(model))
+    # Those that were pruned are zeros in it.
+    masks = ((parameter.detach().cpu(), ticket.masks[matrix.name]) for matrix, parameter in anatomy.prunable(model))
+    if not any(bool(weight[~mask].any()) for weight, mask in masks):
+        return None
+    beside = folder.parent / "updated"
+    where = beside if beside.is_dir() else "the folder updated/ that prune wrote beside the ticket"
+    return f"the method of this ticket ({ticket.method}) changed the weights that survive: give its model, {where}"
+
+
 def method_of(ticket: "Ticket") -> str:
     """Pruning method of a ticket; of one that nobody knows, the standard method of its kind."""
     from tombola.tickets.pruning_methods import METHODS
@@ -49,5 +67,9 @@ def seed_of(options: argparse.Namespace, ticket: "Ticket | None") -> int:
 
 def score_line(result: Mapping[str, Any]) -> str:
     """Line for people of a `Session.score_entry`."""
+    from tombola.metrics.scores import metric_title
+
+    what = f"{metric_title(result['metric'])} {result['score']:.4f}"
     interval = f"95 % interval {result['score_low']:.4f} to {result['score_high']:.4f}"
-    return f"{result['metric']} {result['score']:.4f} ({interval}, n = {result['n']}; chance {result['chance']:.4f})"
+    direction = "" if result["higher_is_better"] else "lower is better; "
+    return f"{what} ({direction}{interval}, n = {result['n']}; chance {result['chance']:.4f})"

@@ -1,13 +1,14 @@
 """The table of commands, in the order of the help; running one: exit code, errors as one line, warnings as notes."""
 
 import argparse
+import contextlib
 import io
 import json
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from typing_extensions import override
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
 from tombola.cli.command import Command, add_settings
 from tombola.foundations.errors import (
-    MemoryRanOutError,
+    FailedError,
     TombolaError,
     did_you_mean,
     memory_errors,
@@ -26,6 +27,8 @@ from tombola.foundations.errors import (
 )
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
+UNREAD = 141
+"""Exit code of Unix tools whose output nobody reads any more, as after `| head`."""
 _MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report)
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 
@@ -72,24 +75,51 @@ def command_line(chosen: str | None) -> _Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 bad usage or bad input, 130 stopped.
+
+    Raises:
+        SystemExit: argparse has said all there is to say, or nobody reads the output any more (141).
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Tokenizers warn of forks that never happen here.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Of what other libraries miss, and how they make up for it, users need not know; who wants to, sets them.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch
     # is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Newer Pythons let `--` stand before the command.
     chosen = next((part for part in given if part != "--"), None)
-    if chosen is not None and not chosen.startswith("-") and chosen not in COMMANDS:
-        command_line(None).error(unknown("command", chosen, COMMANDS))
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 gets dashes and names escaped.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
+    with _while_read(), warnings.catch_warnings():
         warnings.showwarning = _note
+        if chosen is not None and not chosen.startswith("-") and chosen not in COMMANDS:
+            command_line(None).error(unknown("command", chosen, COMMANDS))
         return _run(command_line(chosen), given)
+
+
+@contextlib.contextmanager
+def _while_read() -> Iterator[None]:
+    """End without a word when nobody reads what is written any more, as of `tombola compare | head`."""
+    try:
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        # Rich makes an exit of it.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        # Nothing must be written at exit either.
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        raise SystemExit(UNREAD) from None
 
 
 def _run(parser: _Parser, given: Sequence[str]) -> int:
@@ -106,7 +136,7 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
                 # Neither a tokenizer nor a file of JSON takes it.
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             result: dict[str, Any] = options.command.run(options)
-    except MemoryRanOutError as error:
+    except FailedError as error:
         print(f"tombola: failed: {error}", file=sys.stderr)
         return FAILED
     except TombolaError as error:
@@ -121,10 +151,6 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
         heeded = [flag for group, flag in flags.items() if group in options.command.groups]
         advice = f"Lower {' or '.join(heeded)}." if heeded else "Use a device with more memory."
         print(f"tombola: failed: {reason} {advice}", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:
-        # As of `tombola compare | head`; nothing must be written to it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command.resumes else "nothing was written"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, names, numbers, seeds
 from tombola.foundations.errors import TombolaError, unknown
 from tombola.foundations.plain_table import PlainTable
@@ -16,20 +17,24 @@ if TYPE_CHECKING:
     from tombola.profiling.pipeline_memory import PartNeed, Parts
 
 
+_DTYPES = ("float16", "bfloat16", "float32")
+
+
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    from tombola.profiling.denoiser_memory import DTYPES
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 
     parser.add_argument(
         "model",
+        nargs="?",
         help=f"a diffusers model or pipeline (folder or hub id; its weights are not read), or one of "
         f"{', '.join(KNOWN_PIPELINES)}",
     )
+    parser.add_argument("--list", action="store_true", help="list the pipelines that it knows by name, and stop")
     shares = "shares of the sites that stay (1,0.75,0.5)"
     parser.add_argument("--density", type=numbers, metavar="1,0.75", help=shares)
     parser.add_argument("--images", type=seeds, default=(1, 4), metavar="1,4", help="images at once (1,4)")
     parser.add_argument("--size", type=int, metavar="N", help="sides of the latent images (the configuration's)")
-    parser.add_argument("--dtype", choices=tuple(DTYPES), default="float16", help="of weights and activations")
+    parser.add_argument("--dtype", choices=_DTYPES, default="float16", help="of weights and activations")
     guidance = "classifier-free guidance, which takes two passes an image, where the model draws from a text or class"
     parser.add_argument("--guidance", action=argparse.BooleanOptionalAction, default=True, help=guidance)
     slicing = "the VAE decodes one image after the other, as after diffusers' enable_vae_slicing"
@@ -42,15 +47,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.profiling.denoiser_memory import DTYPES, needs
     from tombola.profiling.known_pipelines import KNOWN_PIPELINES
+
+    if options.list:
+        return _listed(options)
+    _check(options.model)
+    import torch
+
+    from tombola.profiling.denoiser_memory import needs
     from tombola.profiling.pipeline_memory import Parts, denoiser_builder, known_parts, need_of, parts_of
 
-    model, dtype = options.model, DTYPES[options.dtype]
-    if model not in KNOWN_PIPELINES and not Path(model).expanduser().exists() and "/" not in model:
-        raise TombolaError(
-            f"{unknown('pipeline', model, KNOWN_PIPELINES)}, or the folder or hub id (owner/name) of one"
-        )
+    model, dtype = options.model, getattr(torch, options.dtype)
     # A column for each number.
     options.images = images = tuple(dict.fromkeys(options.images))
     known = KNOWN_PIPELINES.get(model)
@@ -78,6 +85,36 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         "never_pruned": dict(found[0].without_sites),
         "not_counted": dict(parts.uncounted) if parts else {},
     }
+
+
+def _listed(options: argparse.Namespace) -> dict[str, Any]:
+    """Pipelines that are known by name."""
+    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
+
+    if not options.json:
+        table = PlainTable(gap=2)
+        table.heads("name", "pipeline", "denoiser")
+        for name, one in KNOWN_PIPELINES.items():
+            table.line(name, one.pipeline, one.denoiser.kind)
+        Console(markup=False).print(table)
+    return {
+        "known": {
+            name: {"pipeline": one.pipeline, "denoiser": one.denoiser.kind} for name, one in KNOWN_PIPELINES.items()
+        }
+    }
+
+
+def _check(model: str | None) -> None:
+    """Raise a TombolaError for a name that is nobody's, before PyTorch is imported."""
+    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
+
+    others = "or the folder or hub id (owner/name) of one"
+    if model is None:
+        raise TombolaError(f"name a pipeline: {', '.join(KNOWN_PIPELINES)}, {others}")
+    if model not in KNOWN_PIPELINES and not Path(model).expanduser().exists():
+        if "/" not in model:
+            raise TombolaError(f"{unknown('pipeline', model, KNOWN_PIPELINES)}, {others}")
+        check_source(model)
 
 
 def _entry(need: "DenoiserNeed") -> dict[str, Any]:

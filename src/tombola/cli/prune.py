@@ -1,19 +1,24 @@
 """`tombola prune`: from a fine-tuned model to a ticket, by a search or by a single cut."""
 
 import argparse
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, add_out, checked_config, given_settings
-from tombola.foundations.errors import TombolaError
+from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings
+from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tombola.architectures.anatomy import Anatomy
     from tombola.foundations.progress import Progress
+    from tombola.study.config import StudyConfig
     from tombola.study.session import Session
     from tombola.study.trail import Trail
+    from tombola.tickets.pruning_methods import PruningMethod
+    from tombola.tickets.ticket import Ticket
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +30,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     files = "the ticket as good/, scores, search.jsonl (with SparseGPT also updated/, the model)"
     add_out(parser, f"new folder, in a study's layout: {files}; report, compare, retrain and score read it")
     parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
+    add_continue(parser)
     what = f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels)"
-    once = "those of a pattern N:M make one cut, with no search"
+    once = "those of a pattern N:M, of any numbers (wanda-1:4), make one cut, with no search"
     parser.add_argument("--method", metavar="NAME", help=f"{what}; {once}")
 
 
@@ -47,19 +53,24 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
+    from tombola.pruning.one_shot import needs_task
     from tombola.study.session import Session
     from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import Ticket, every_site
 
-    weights = options.method is not None and pruning_method(options.method).kind == "weights"
+    named = _method(density) if isinstance(density, dict) else options.method
+    chosen = None if named is None else pruning_method(named)
+    once = density is not None or (chosen is not None and chosen.pattern is not None)
+    if once and "task" not in settings and chosen is not None and not needs_task(chosen):
+        return _cut_alone(options, config, chosen)
+    weights = chosen is not None and chosen.kind == "weights"
     session = Session.open(config)
     model = session.task.load(session.config.model, seed=0, state="trained").to(session.device)
     anatomy = dissect(model)
     session.check_memory(model, "sampling" if weights else "importance")
-    method = _method(density) if isinstance(density, dict) else options.method or every_site(anatomy)
+    method = named or every_site(anatomy)
     chosen = pruning_method(method)
-    once = density is not None or chosen.pattern is not None
     if once:
         # The settings' default is that of searches.
         session = replace(session, config=session.config.replaced(neuron_block=settings.get("neuron_block", 1)))
@@ -82,8 +93,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             **({"model": str(options.out / model_folder.relative_to(draft))} if model_folder.is_dir() else {}),
             "score": good.provenance["score"],
             "full_score": good.provenance["full_score"],
-            **good.survivors(anatomy),
-            "sparsity": good.sparsity(anatomy),
+            **_sizes(good, anatomy),
         }
     if not options.json:
         scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
@@ -91,10 +101,35 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _cut_alone(options: argparse.Namespace, config: "StudyConfig", method: "PruningMethod") -> dict[str, Any]:
+    """Cut a model once by a method that needs no task; no score is made up for it."""
+    from tombola.architectures.dissect import dissect
+    from tombola.checkpoints.model_libraries import load_any
+    from tombola.foundations.atomic_files import publish
+    from tombola.pruning.one_shot import single_cut
+    from tombola.study.folder_layout import SeedFolder
+
+    config, device = config.resolved()
+    model = load_any(config.model).to(device)
+    ticket, _ = single_cut(model, None, method.name, options.density, options=config.search, seed=options.seed)
+    ticket = ticket.with_provenance(method=method.name, model=config.model, seed=options.seed, stage="pruned")
+    with publish(options.out) as draft:
+        place = SeedFolder(options.seed, draft / "no-task" / f"seed-{options.seed}").ticket(method.name, "good")
+        ticket.save(place)
+        result = {"ticket": str(options.out / place.relative_to(draft)), **_sizes(ticket, dissect(model))}
+    if not options.json:
+        print(f"{_kept(ticket.sites, result)}, not scored, as no --task is given: {result['ticket']}")
+    return result
+
+
+def _sizes(ticket: "Ticket", anatomy: "Anatomy") -> dict[str, Any]:
+    return {**ticket.survivors(anatomy), "sparsity": ticket.sparsity(anatomy)}
+
+
 def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] | None, progress: "Progress") -> None:
     """Cut once, by importance on training rows."""
     from tombola.pruning.one_shot import single_cut
-    from tombola.pruning.search.guessing import check_full_model
+    from tombola.pruning.search.guessing import check_full_model, no_better
 
     session = trail.session
     # Before the full model is scored, so that a density that cannot be is found at once.
@@ -107,22 +142,26 @@ def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] |
         evaluation=session.evaluation(progress, "train"),
         seed=trail.seed_folder.seed,
     )
-    check_full_model(session.task, trail.score_full(model, progress).predictions, "dev")
+    full = trail.score_full(model, progress)
+    check_full_model(session.task, full.predictions, "dev")
+    # A cut is of the size that is asked for, whatever the score.
+    if (why := no_better(session.task, full.predictions, "dev", full.score)) is not None:
+        warnings.warn(why, stacklevel=2)
     trail.add_cut(ticket, updated, progress)
 
 
 def _search(trail: "Trail", model: "nn.Module", progress: "Progress") -> None:
-    """Search, and refuse a ticket of which nothing is left."""
-    from tombola.tickets.ticket import Ticket
+    """Search; a search that finds no ticket is a failure, of which nothing is written."""
+    from tombola.pruning.search.records import NoTicketWarning
 
     session = trail.session
     trail.score_full(model, progress, importance=session.config.searched == "dev")
-    trail.run.search(trail.method, progress)
-    if not len(Ticket.load(trail.ticket("good"))):
-        raise TombolaError(
-            f"nothing of the model is left: on {session.task.title} a network without anything holds the "
-            "threshold as well; train the model for longer, or take the threshold over chance (--over-chance)"
-        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoTicketWarning)
+        try:
+            trail.run.search(trail.method, progress)
+        except NoTicketWarning as warning:
+            raise FailedError(str(warning)) from None
 
 
 def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:
@@ -161,10 +200,12 @@ def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
-    from tombola.tickets.pruning_methods import in_words
+    from tombola.tickets.kinds import counted
 
-    counted = [f"{survivors[kind]:,} {in_words(kind)}" for kind in sites]
-    return " and ".join(counted) or f"{1 - survivors['sparsity']:.1%} of the weights"
+    return (
+        " and ".join(counted(survivors[kind], kind) for kind in sites)
+        or f"{1 - survivors['sparsity']:.1%} of the weights"
+    )
 
 
 COMMAND = Command(

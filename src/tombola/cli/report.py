@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command, check_exists
+from tombola.foundations.plurals import plural
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if not options.json:
         print(path)
         if found:
-            print(f"{len(found['files'])} files in {options.export}")
+            print(f"{plural(len(found['files']), 'file')} in {options.export}")
     return {"report": str(path), **found}
 
 

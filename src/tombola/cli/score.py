@@ -1,10 +1,19 @@
 """`tombola score`: how good a fine-tuned model is, under a ticket or whole."""
 
 import argparse
+import warnings
 from typing import Any
 
 from tombola.cli.command import Command, add_out, checked_config
-from tombola.cli.given_ticket import add_ticket, check_ticket, load_ticket, method_of, score_line, seed_of
+from tombola.cli.given_ticket import (
+    add_ticket,
+    check_ticket,
+    load_ticket,
+    method_of,
+    other_weights,
+    score_line,
+    seed_of,
+)
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +31,17 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.pruning.evaluation import evaluate
     from tombola.study.session import Session
     from tombola.study.trail import Trail
+    from tombola.subnetworks.subnetwork import shrunk
 
     folder, ticket = (None, None) if options.ticket is None else load_ticket(options.ticket)
     session = Session.open(config)
-    part = session.load_subnetwork(ticket)
+    if folder is None or ticket is None or not ticket.provenance.get("updated_weights"):
+        part = session.load_subnetwork(ticket)
+    else:
+        full = session.load_subnetwork().model
+        if (why := other_weights(full, ticket, folder)) is not None:
+            warnings.warn(f"{why}, as --model; here the ticket is scored on other weights", stacklevel=1)
+        part = shrunk(full, ticket)
     if options.out is None:
         with session.bars("score", session.task.size("dev")) as bars:
             found = evaluate(part, session.task, session.evaluation(bars))

@@ -11,10 +11,11 @@ from tombola.cli.command import Command, counts
 from tombola.cli.export import add_model_and_ticket, check_model_and_ticket, write_model
 from tombola.cli.given_ticket import load_ticket
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.plurals import plural
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model_and_ticket(parser, "new folder; tombola.load reads it")
+    add_model_and_ticket(parser, "new folder; tombola.load reads it", "write files that are not smaller, too")
     measure = "time the model dense, masked and shrunk side by side, and its peak memory, when it is written (yes)"
     parser.add_argument("--measure", action=argparse.BooleanOptionalAction, default=True, help=measure)
     length = "of a measured example (128, or half of what the model takes where that is less)"
@@ -59,7 +60,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
         warnings.warn(f"the cost was not measured: {reason}", stacklevel=1)
         return None
     if costs.length is not None and costs.length < (options.length or 0):
-        taken = f"measured on {costs.length} tokens, not {options.length}"
+        taken = f"measured on {plural(costs.length, 'token')}, not {options.length}"
         warnings.warn(f"{taken}: no example is longer than half of what the model takes", stacklevel=1)
     if not options.json:
         console = Console(markup=False)

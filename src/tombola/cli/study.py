@@ -3,34 +3,36 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, given_settings, seeds
+from tombola.cli.command import Command, add_continue, given_settings, seeds
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import printable
 
 if TYPE_CHECKING:
-    from tombola.study.config import StudyConfig
+    from tombola.study.study_file import StudyFile
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
-    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of studies (runs)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of studies (runs)")
     parser.add_argument(
-        "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each (0, or the preset's)"
+        "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each: 0,2 or 0-4 (0)"
     )
-    parser.add_argument(
-        "--save", choices=("none", "good", "all"), default="good", help="retrained models to write (good)"
-    )
+    parser.add_argument("--save", choices=("none", "good", "all"), help="retrained models to write (good)")
     workers = "processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)"
-    parser.add_argument("--workers", type=_workers, default="auto", metavar="N", help=workers)
+    parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
+    add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )
+    sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
+    parser.add_argument("--sample-config", action="store_true", help=sample)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -42,30 +44,32 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.study.config import StudyConfig, json_schema, preset_seeds
+    from tombola.study.study_file import json_schema
 
     if options.schema:
         schema = json_schema()
         if not options.json:
             print(json.dumps(schema, indent=2))
         return schema
-    settings, chosen = given_settings(options), options.seeds
-    if options.config is not None:
-        config, named = StudyConfig.read(options.config, options.preset, **settings)
-    else:
-        preset = options.preset or "quick"
-        config = StudyConfig.of(preset, **settings)
-        named = preset_seeds(preset, config.task)
+    asked = _asked(options)
+    config = asked.config
+    if options.sample_config:
+        from tombola.study.sample_config import sample_config
+
+        sample = sample_config(asked, options.preset or "quick")
+        if not options.json:
+            print(sample, end="")
+        return {"sample": sample}
     config.check_names()
-    seeds = chosen or named
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.finished_run import NAME, FinishedRun
 
-    if (found := FinishedRun.find(config, options.out, seeds, options.save)) is not None:
+    found = FinishedRun.find(config, asked.out or Path("runs"), asked.seeds, asked.save or "good")
+    if found is not None:
         folder, run = found
         print(f"all {run.steps} steps are done", file=sys.stderr)
     else:
-        folder = _make(config, seeds, options)
+        folder = _make(asked, options.typed)
         run = FinishedRun.read(folder / NAME)
     report = folder / "report.html"
     if not options.json:
@@ -83,7 +87,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _make(config: "StudyConfig", seeds: Sequence[int], options: argparse.Namespace) -> Path:
+def _make(asked: "StudyFile", command: str) -> Path:
     """Run what is missing of a study, build its report, and record what there is to print."""
     # They take PyTorch, seconds to import, which neither an error in a setting nor a finished study should wait for.
     from tombola import report
@@ -95,17 +99,38 @@ def _make(config: "StudyConfig", seeds: Sequence[int], options: argparse.Namespa
 
     keep_freed_memory()
     study = Study(
-        config, out=options.out, seeds=seeds, save=options.save, workers=options.workers, command=options.typed
+        asked.config,
+        out=asked.out or "runs",
+        seeds=asked.seeds,
+        save=asked.save or "good",
+        workers=asked.workers or "auto",
+        command=command,
     )
     report.build(study.run())
     data, facts = read_study(study.folder), study.task.facts()
-    tables = [results_table(data.rows)]
+    tables = [results_table(data.rows, higher_is_better=data.task.higher_is_better)]
     tables += [table for of in (abilities_table, recovery_table, generation_table) if (table := of(data)) is not None]
     lines = [_sampled(facts)] if "rows" in facts else []
     lines += [one.sentence for one in data.verdicts if one.ticket == "good"]
     printed = ([table.entry() for table in tables], lines)
-    FinishedRun.record(study.folder, study.config, seeds, study.save, len(study.steps()), *printed)
+    FinishedRun.record(study.folder, study.config, asked.seeds, study.save, len(study.steps()), *printed)
     return study.folder
+
+
+def _asked(options: argparse.Namespace) -> "StudyFile":
+    """The study that was asked for: what is given as flags goes before the file, and both before the preset."""
+    from tombola.study.config import StudyConfig, preset_seeds
+    from tombola.study.study_file import StudyFile
+
+    settings = given_settings(options)
+    if options.config is not None:
+        found = StudyFile.read(options.config, options.preset, **settings)
+    else:
+        preset = options.preset or "quick"
+        config = StudyConfig.of(preset, **settings)
+        found = StudyFile(config, preset_seeds(preset, config.task))
+    given = {name: getattr(options, name) for name in ("seeds", "out", "save", "workers")}
+    return replace(found, **{name: value for name, value in given.items() if value is not None})
 
 
 def _sampled(facts: Mapping[str, Any]) -> str:

@@ -23,7 +23,8 @@ def printable(text: str) -> str:
 class TombolaError(Exception):
     """Error that the user can mend: the message says what is wrong, where, and what to do, in one printable line.
 
-    The command line prints the message and exits with code 2; any other exception is a defect of Tombola.
+    The command line prints the message and exits with code 2, or 1 of a `FailedError`; any other exception is a defect
+    of Tombola.
     """
 
     def __str__(self) -> str:
@@ -31,8 +32,12 @@ class TombolaError(Exception):
         return printable(text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}")
 
 
-class MemoryRanOutError(TombolaError):
-    """Error for memory that ran out, of which the command line exits with code 1."""
+class FailedError(TombolaError):
+    """Error for work that was done and came to nothing, whatever it was given: the command line exits with code 1."""
+
+
+class MemoryRanOutError(FailedError):
+    """Error for memory that ran out."""
 
 
 _FULL = ("DefaultCPUAllocator", "annot allocate memory", "can't allocate memory", "bad_alloc", "out of memory")

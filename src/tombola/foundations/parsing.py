@@ -17,9 +17,15 @@ LARGEST_TEXT = 512 * 2**20
 """Bytes of a file of text or JSON that is read as a whole, at most."""
 LARGEST_YAML = 100_000
 """Bytes of a YAML file, at most: its parser is slow."""
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 MEND = "delete it and start again"
 """Advice on a damaged file that Tombola wrote."""
+
+
+def is_hub_id(name: str) -> bool:
+    """True if a name can be that of a data set of the hub, `owner/name`."""
+    return _HUB_ID.fullmatch(name) is not None
 
 
 def read_text(path: Path, mend: str = MEND, *, largest: int = LARGEST_TEXT) -> str:

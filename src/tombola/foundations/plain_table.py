@@ -23,9 +23,9 @@ class PlainTable(Table):
         for name in numbers:
             self.add_column(Text(printable(name)), justify="right")
 
-    def line(self, *cells: str, style: str = "") -> None:
-        """Add a line of cells."""
-        self.add_row(*(Text(printable(cell)) for cell in cells), style=style)
+    def line(self, *cells: str | Text, style: str = "") -> None:
+        """Add a line of cells; a `Text` may be of several lines."""
+        self.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells), style=style)
 
     def entry(self) -> dict[str, Any]:
         """JSON object, from which `of_entry` makes the table again."""
@@ -41,10 +41,11 @@ class PlainTable(Table):
         for one in values["columns"]:
             table.add_column(Text(one["header"]), justify=one["justify"], no_wrap=one["no_wrap"])
         for line in values["lines"]:
-            table.add_row(*(Text(text, style=style) for text, style in line["cells"]), style=line["style"])
+            table.add_row(*(Text.from_markup(text, style=style) for text, style in line["cells"]), style=line["style"])
         return table
 
 
 def _text(cell: object) -> tuple[str, str]:
-    """A cell's text and style."""
-    return (cell.plain, str(cell.style)) if isinstance(cell, Text) else (str(cell), "")
+    """A cell's text, as markup, and style."""
+    text = cell if isinstance(cell, Text) else Text(str(cell))
+    return text.markup, str(text.style)

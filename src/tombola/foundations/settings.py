@@ -143,6 +143,7 @@ class SettingField:
         group: the heading that its flag stands under.
         value_type: int, float, str or bool; of a list, that of its items.
         listed: whether it is a list.
+        optional: whether it may be None.
         default: its default.
         choices: values that there are; none where any of its type will do.
         example: a value, for help texts; empty for most.
@@ -154,6 +155,7 @@ class SettingField:
     group: str
     value_type: type
     listed: bool
+    optional: bool
     default: Any
     choices: tuple[str, ...]
     example: str
@@ -175,6 +177,7 @@ def setting_fields(cls: type) -> list[SettingField]:
                 group=str(extra["group"]) if isinstance(extra, dict) else "",
                 value_type=next(one for one in (bool, float, int, str) if one in types),
                 listed=tuple in types,
+                optional=type(None) in types,
                 default=field.get_default(call_default_factory=True),
                 choices=get_args(field.annotation) if get_origin(field.annotation) is Literal else (),
                 example=str(field.examples[0]) if field.examples else "",

@@ -9,16 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import TombolaError, check_choice, one_line
 
 Array = NDArray[Any]
-Kind = Literal["classes", "binary", "values", "abilities", "features"]
+Kind = Literal["classes", "binary", "ranking", "values", "abilities", "features", "answers"]
+MetricFunction = Callable[[Array, Array], float]
+"""Score of references [n] and predictions [n], in this order, as scikit-learn's are."""
+NOTHING = -100
+"""Mark of no answer, which pads predictions and references [examples, answers] of kind `answers`."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,16 @@ class Metric:
         compute: predictions and references, class ids (int) or values (float), broadcastable to [..., n] ->
             float64 scores [...].
         chance: references [n] -> the best score of a guess that does not look at the inputs.
-        kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive), `values`, or `abilities` of a
-            language model; `features` of generated against those of real images, where an example is a vector:
-            predictions and references are [..., n, features] then.
+        kind: what it scores: `classes`, `binary` (two classes, of which 1 is positive), `ranking` (probabilities of
+            class 1 of two), `values`, or `abilities` of a language model; `features` of generated against those of real
+            images, where an example is a vector: predictions and references are [..., n, features] then; `answers`,
+            several an example, int64 [..., n, answers] with `NOTHING` where an example has fewer.
         biased: it is worse the fewer different examples there are, and so on every resample: intervals make up for it.
-        scale: of a mean over examples, the worst and the best that one can be; None of other scores.
+        scale: of a mean over examples, or a share of what they hold, the worst and the best that one can be; None of
+            other scores.
+        counts: predictions and references [..., n, answers] -> [..., n, k], of whose sums over examples the score is
+            `of_sums`: resamples are drawn of these, which is the same and takes a fraction of the time. None of others.
+        of_sums: such sums [..., k] -> scores [...].
     """
 
     name: str
@@ -45,15 +54,65 @@ class Metric:
     chance: Callable[[Array], float]
     biased: bool = False
     scale: tuple[float, float] | None = None
+    counts: Callable[[Array, Array], Array] | None = None
+    of_sums: Callable[[Array], Array] | None = None
+
+    @classmethod
+    def of_counts(
+        cls,
+        name: str,
+        counts: Callable[[Array, Array], Array],
+        of_sums: Callable[[Array], Array],
+        chance: Callable[[Array], float],
+    ) -> "Metric":
+        """Metric of several answers an example, from 0 to 1, by what is counted of each example, see `counts`."""
+
+        def compute(predictions: Array, references: Array) -> Array:
+            return of_sums(counts(predictions, references).sum(-2))
+
+        return cls(name, True, "answers", compute, chance, scale=(0.0, 1.0), counts=counts, of_sums=of_sums)
+
+    @classmethod
+    def of(
+        cls,
+        function: MetricFunction,
+        *,
+        name: str | None = None,
+        higher_is_better: bool = True,
+        kind: Literal["classes", "values"] = "classes",
+    ) -> Self:
+        """Metric of a function `(references, predictions) -> score`, scikit-learn's `f1_score` for example.
+
+        It is called for one resample after the other, where Tombola's own score all at once. Guessing is the best
+        constant: of the classes that there are, or the mean value.
+        """
+        called = str(name or getattr(function, "__name__", type(function).__name__))
+
+        def one(predictions: Array, references: Array) -> float:
+            with one_line(f"the metric {called} fails", "give a function of references and predictions"):
+                return float(function(references, predictions))
+
+        def compute(predictions: Array, references: Array) -> Array:
+            p, r = np.broadcast_arrays(predictions, references)
+            n = p.shape[-1]
+            scores = [one(*pair) for pair in zip(p.reshape(-1, n), r.reshape(-1, n), strict=True)]
+            return np.array(scores, dtype=np.float64).reshape(p.shape[:-1])
+
+        def chance(references: Array) -> float:
+            if kind == "values":
+                return one(np.full(len(references), np.mean(references)), references)
+            return _best_constant(compute, references, higher_is_better=higher_is_better)
+
+        return cls(called, higher_is_better, kind, compute, chance)
 
     @property
     def axes(self) -> int:
-        """Number of axes of one model's predictions: examples, and their features where they have any."""
-        return 2 if self.kind == "features" else 1
+        """Number of axes of one model's predictions: examples, and features or answers of each."""
+        return 2 if self.kind in ("features", "answers") else 1
 
     def check(self, *, regression: bool, classes: int) -> None:
         """Raise a TombolaError unless the metric fits a regression, or a classification with so many classes."""
-        kinds = ["values"] if regression else ["classes", "binary"] if classes == 2 else ["classes"]
+        kinds = ["values"] if regression else ["classes", "binary", "ranking"] if classes == 2 else ["classes"]
         if self.kind not in kinds:
             what = "values" if regression else f"{classes} classes"
             known = [one.name for one in METRICS.values() if one.kind in kinds]
@@ -131,6 +190,42 @@ def _matthews(predictions: Array, references: Array) -> Array:
     return _ratio(agreement - counts.prod(0).sum(0), spread)
 
 
+def _hits(predictions: Array, references: Array) -> tuple[Array, Array, Array]:
+    """Counts [labels, ...] of each label: given where it is right, given, and right."""
+    p, r = np.broadcast_arrays(predictions, references)
+    labels = range(int(min(p.min(), r.min())), int(max(p.max(), r.max())) + 1)
+    found = [((p == label), (r == label)) for label in labels]
+    hits, given, right = (
+        np.array([np.count_nonzero(one, axis=-1) for one in ones], np.float64)
+        for ones in ([a & b for a, b in found], [a for a, _ in found], [b for _, b in found])
+    )
+    return hits, given, right
+
+
+def _f1_macro(predictions: Array, references: Array) -> Array:
+    hits, given, right = _hits(predictions, references)
+    return _ratio(_ratio(2 * hits, given + right).sum(0), np.count_nonzero(given + right, axis=0))
+
+
+def _f1_weighted(predictions: Array, references: Array) -> Array:
+    hits, given, right = _hits(predictions, references)
+    return np.asarray((_ratio(2 * hits, given + right) * right).sum(0) / right.sum(0))
+
+
+def _balanced_accuracy(predictions: Array, references: Array) -> Array:
+    hits, _, right = _hits(predictions, references)
+    return _ratio(_ratio(hits, right).sum(0), np.count_nonzero(right, axis=0))
+
+
+def _roc_auc(predictions: Array, references: Array) -> Array:
+    """Share of pairs of a positive and another example whose order is right, ties for half: Mann and Whitney's U."""
+    p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references) == 1)
+    positive = np.count_nonzero(r, axis=-1).astype(np.float64)
+    pairs = positive * (r.shape[-1] - positive)
+    above = np.sum(rankdata(p, axis=-1) * r, axis=-1) - positive * (positive + 1) / 2
+    return np.where(pairs > 0, _ratio(np.asarray(above), pairs), 0.5)
+
+
 def _pearson(predictions: Array, references: Array) -> Array:
     p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references, dtype=np.float64))
     # Rounding can leave a constant row with a tiny deviation from its own mean.
@@ -161,6 +256,14 @@ def _variance(references: Array) -> float:
     return float(np.var(references))
 
 
+def _best_constant(
+    compute: Callable[[Array, Array], Array], references: Array, *, higher_is_better: bool = True
+) -> float:
+    """Best score of who always says the same class."""
+    scores = [float(compute(np.full_like(references, label), references)) for label in np.unique(references)]
+    return max(scores) if higher_is_better else min(scores)
+
+
 def constant(chance: float, references: Array) -> float:
     """Score of guessing, where it does not depend on the references."""
     return chance
@@ -175,6 +278,10 @@ _ALL = (
     Metric("accuracy", True, "classes", _accuracy, _most_common, scale=(0.0, 1.0)),
     Metric("matthews_correlation", True, "classes", _matthews, partial(constant, 0.0)),
     Metric("f1", True, "binary", _f1, _all_positive),
+    Metric("f1_macro", True, "classes", _f1_macro, partial(_best_constant, _f1_macro)),
+    Metric("f1_weighted", True, "classes", _f1_weighted, partial(_best_constant, _f1_weighted)),
+    Metric("balanced_accuracy", True, "classes", _balanced_accuracy, partial(_best_constant, _balanced_accuracy)),
+    Metric("roc_auc", True, "ranking", _roc_auc, partial(constant, 0.5)),
     Metric("pearson", True, "values", _pearson, partial(constant, 0.0)),
     Metric("spearman", True, "values", _spearman, partial(constant, 0.0)),
     Metric("pearson_spearman", True, "values", _pearson_spearman, partial(constant, 0.0)),
@@ -182,13 +289,17 @@ _ALL = (
     Metric("mean_squared_error", False, "values", _mean_squared_error, _variance),
 )
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
-"""Every metric by name. F1 is binary with class 1 positive, as in GLUE."""
+"""Every metric by name. F1 is binary with class 1 positive, as in GLUE; other names are scikit-learn's."""
 
 
-def metric(name: str) -> Metric:
-    """The metric of that name; a TombolaError where there is none."""
-    check_choice("metric", name, METRICS)
-    return METRICS[name]
+def metric(given: str | Metric | MetricFunction, kind: Literal["classes", "values"] = "classes") -> Metric:
+    """The metric of that name, or of a function of a `kind` of predictions; a TombolaError where there is none."""
+    if isinstance(given, Metric):
+        return given
+    if callable(given):
+        return Metric.of(given, kind=kind)
+    check_choice("metric", given, METRICS)
+    return METRICS[given]
 
 
 _TITLES = {
@@ -197,6 +308,10 @@ _TITLES = {
     "spearman": "Spearman correlation",
     "pearson_spearman": "mean of Pearson and Spearman correlation",
     "f1": "F1",
+    "f1_macro": "macro F1",
+    "f1_weighted": "weighted F1",
+    "roc_auc": "area under the ROC curve",
+    "entity_f1": "entity F1",
     "frechet_distance": "Fréchet distance",
 }
 
@@ -204,3 +319,8 @@ _TITLES = {
 def metric_title(metric: str) -> str:
     """A metric's name in words."""
     return _TITLES.get(metric, metric.replace("_", " "))
+
+
+def direction(higher_is_better: bool) -> str:
+    """Words on a score's direction, for after its metric's title: only of errors and distances it is not plain."""
+    return "" if higher_is_better else " (lower is better)"

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, t
 
 from tombola.metrics.resampling import LEVEL, RESAMPLES
-from tombola.metrics.scores import Array, Metric, metric_title
+from tombola.metrics.scores import NOTHING, Array, Metric, metric_title
 
 BATCH_CELLS = 2**21
 """Array cells that one batch of resamples may take: about 50 MB of working memory."""
@@ -85,7 +85,7 @@ def paired_difference(
         widest = metric.scale[1] - metric.scale[0]
         low, high = unseen(ends, len(r), level, (-widest, widest))
     found, reach = float(difference(np.arange(len(r)))), 0.0
-    by_seed = np.asarray(metric.compute(p, r)) - np.asarray(metric.compute(q, r))
+    by_seed = _scores(metric, p, r, np.arange(len(r))) - _scores(metric, q, r, np.arange(len(r)))
     if (seeds := len(by_seed)) > 1 and not fixed_seeds:
         reach = float(t.ppf((1 + level) / 2, seeds - 1) * by_seed.std(ddof=1)) / math.sqrt(seeds)
     return found, found - math.hypot(found - low, reach), found + math.hypot(high - found, reach)
@@ -112,12 +112,20 @@ def _seeds_by_examples(metric: Metric, predictions: ArrayLike, references: Array
         raise ValueError(
             f"predictions {p.shape} must be {shape}, or as many for each seed, where references are {r.shape}, n > 0"
         )
-    return p if p.ndim > axes else p[None], r
+    p = p if p.ndim > axes else p[None]
+    return p if metric.counts is None else metric.counts(p, r), r
+
+
+def _scores(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
+    """Scores of the drawn examples [..., n] by seed, of predictions (or counts) [seeds, n, ...] -> [seeds, ...]."""
+    if metric.of_sums is not None:
+        return np.asarray(metric.of_sums(predictions[:, drawn].sum(-2)))
+    return np.asarray(metric.compute(predictions[:, drawn], references[drawn]))
 
 
 def _mean_score(metric: Metric, predictions: Array, references: Array, drawn: Array) -> Array:
     """Scores of the drawn examples [..., n], averaged over the seeds of predictions [seeds, n, ...] -> [...]."""
-    return np.asarray(metric.compute(predictions[:, drawn], references[drawn]).mean(axis=0))
+    return np.asarray(_scores(metric, predictions, references, drawn).mean(axis=0))
 
 
 def _percentiles(
@@ -171,6 +179,8 @@ class Verdict:
             it. If not, a ticket that matches it says nothing.
         empty, alike: of how many seeds nothing of the ticket is left, and in how many others it answers every example
             alike, as who guesses does. With either it matches nothing.
+        entire: of how many seeds nothing is removed from the ticket, as a search leaves it that finds none: it is the
+            full model, and matches itself.
         rule: `seeds`: no worse than one standard deviation of the full model below its mean; `bootstrap`, for one seed
             or one full model: the interval contains 0 or lies above it.
     """
@@ -191,12 +201,14 @@ class Verdict:
     rule: Literal["seeds", "bootstrap"]
     empty: int = 0
     alike: int = 0
+    entire: int = 0
 
     @property
     def says_nothing(self) -> str:
         """Reason why the ticket's score says nothing of a ticket; empty where it does."""
         parts = ["nothing of it is left"] * (self.empty > 0) + ["it answers every example alike"] * (self.alike > 0)
-        found = self.empty + self.alike
+        parts += ["it is the full model itself, of which nothing is removed"] * (self.entire > 0)
+        found = self.empty + self.alike + self.entire
         return " or ".join(parts) + (f" in {found} of {self.n_seeds} seeds" if 0 < found < self.n_seeds else "")
 
     def sentence(self, name: str, *, trained: bool = True) -> str:
@@ -252,12 +264,13 @@ def verdict(
     *,
     shared: bool = False,
     empty: Sequence[bool] = (),
+    entire: Sequence[bool] = (),
 ) -> Verdict:
     """Judge a ticket against the full model from the predictions of both, [n] for each seed; `references` are [n].
 
     Where one full model is `shared` by all seeds, it was never trained and says nothing of how much training varies:
     the verdict goes by the bootstrap then, as with one seed. `empty` tells of each seed whether nothing of its ticket
-    is left.
+    is left, `entire` whether all of it is.
 
     Raises:
         ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
@@ -271,10 +284,12 @@ def verdict(
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
     chance, gone = metric.chance(np.asarray(references)), [*empty, *[False] * (len(full) - len(empty))]
-    alike = sum(_alike(metric, its) for its, nothing in zip(ticket, gone, strict=True) if not nothing)
+    whole = [*entire, *[False] * (len(full) - len(entire))]
+    judged = [its for its, *other in zip(ticket, gone, whole, strict=True) if not any(other)]
+    alike = sum(_alike(metric, its) for its in judged)
     holds = difference >= -full_std - _ROUNDING if by_seeds else high >= 0
     return Verdict(
-        matches=bool(holds) and not alike and not any(gone),
+        matches=bool(holds) and not alike and not any(gone) and not any(whole),
         metric=metric.name,
         mean=mean,
         std=std,
@@ -290,10 +305,14 @@ def verdict(
         rule="seeds" if by_seeds else "bootstrap",
         empty=sum(gone),
         alike=alike,
+        entire=sum(whole),
     )
 
 
 def _alike(metric: Metric, predictions: Array) -> bool:
     """True if predictions of labels or values are the same of every example, but for rounding."""
-    judges_each = metric.kind in ("classes", "binary", "values")
+    if metric.kind == "answers":
+        given = predictions[predictions != NOTHING]
+        return bool((predictions == predictions[:1]).all() or (given == given[:1]).all())
+    judges_each = metric.kind in ("classes", "binary", "ranking", "values")
     return judges_each and bool(np.ptp(predictions) <= 1e-6 * np.abs(predictions).max())

@@ -27,8 +27,6 @@ from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.kinds import TICKET_KINDS
 from tombola.tickets.ticket import Ticket
 
-DTYPES: Mapping[str, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-
 
 @dataclass(frozen=True)
 class DenoiserNeed(Need):

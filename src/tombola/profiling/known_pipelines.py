@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tombola.architectures.denoisers import DenoiserPreset
+from tombola.architectures.denoiser_preset import DenoiserPreset
 
 
 @dataclass(frozen=True)

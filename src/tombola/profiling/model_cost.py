@@ -21,6 +21,7 @@ from tombola.checkpoints.model_libraries import library_of
 from tombola.foundations.atomic_files import temporary_folder
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.foundations.plain_table import PlainTable
+from tombola.foundations.plurals import plural
 from tombola.profiling import peak_memory, tensor_memory
 from tombola.profiling.tensor_memory import multiply_adds
 from tombola.subnetworks.gates import Variant, forward, module_of
@@ -234,7 +235,7 @@ def compare(
         model.train(training)
     return Costs(
         costs,
-        length=example["input_ids"].shape[1] if "input_ids" in example else None,
+        length=example["input_ids"].shape[-1] if "input_ids" in example else None,
         dtype=str(dtype_of(model)).removeprefix("torch."),
         device=str(device_of(model)),
         threads=threads,
@@ -251,7 +252,7 @@ def _written(
         whole.mkdir()
         library_of(model).save(model, whole)
         if folder is None and "shrunk" in variants:
-            save_shrunk(model, ticket, small)
+            save_shrunk(model, ticket, small, force=True)
     ticket.save(temporary / "ticket")
     return {"dense": whole, "masked": whole, "shrunk": small}
 
@@ -263,10 +264,10 @@ def _activations(variant: Variant, given: Mapping[str, Any]) -> int:
 
 def table(costs: Costs) -> PlainTable:
     """The variants side by side with their ratios to the dense model, for `rich.console.Console.print`."""
-    size = "images" if costs.length is None else f"{costs.length} tokens"
+    size = "images" if costs.length is None else plural(costs.length, "token")
     if costs.steps is not None:
-        size = f"images of {costs.steps} steps"
-    found = PlainTable(f"{size}, {costs.dtype}, {costs.device}, {costs.threads} threads")
+        size = f"images of {plural(costs.steps, 'step')}"
+    found = PlainTable(f"{size}, {costs.dtype}, {costs.device}, {plural(costs.threads, 'thread')}")
     found.add_column("", no_wrap=True)
     for name in costs.variants:
         found.add_column(name, justify="right", no_wrap=True)

@@ -1,8 +1,10 @@
 """Evaluation on a split: score and, where asked, the importance of every site, in the same forward passes."""
 
+import collections
 import contextlib
 import math
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -15,10 +17,12 @@ from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, check_number, memory_errors, reading
+from tombola.foundations.errors import TombolaError, check_choice, check_number, memory_errors, reading
 from tombola.foundations.precision import Precision, autocast
-from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.importance import FirstOrder, Importance
+from tombola.foundations.progress import SILENT, Progress, shown
+from tombola.foundations.shown import Shown
+from tombola.pruning.importance import Importance, Pass, RankedSites, checked
+from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Predictions, Task
@@ -28,7 +32,7 @@ from tombola.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Shown):
     """Result of one pass over a split.
 
     Attributes:
@@ -44,6 +48,10 @@ class Evaluation:
     losses: NDArray[np.float32]
     importance: Importance | None
     seconds: float
+
+    def __repr__(self) -> str:
+        of = "" if self.importance is None else f", importance of {' and '.join(self.importance.sites)}"
+        return f"Evaluation(score={self.score:.4f}, {len(self.losses):,} examples, {self.seconds:.1f} s{of})"
 
     def scored_by(self, task: Task, split: str = "dev") -> Self:
         """The evaluation with the score that a task's metric gives its predictions of a split."""
@@ -81,18 +89,28 @@ class EvaluationOptions:
         split: which of the task's splits.
         batch_size: examples at a time; does not change the result but for rounding.
         precision: of the forward pass: `fp32`, or `bf16` for autocast.
-        progress: counts examples.
-        accumulated: take importance from accumulated gradients, see `tombola.pruning.importance.FirstOrder`.
+        progress: counts examples; True for a bar on stderr.
+        importance: by which sites are ranked, where asked for: a name in `tombola.pruning.importance_methods`.
     """
 
     split: str = "dev"
     batch_size: int = 64
     precision: Precision = "fp32"
-    progress: Progress = SILENT
-    accumulated: bool = field(default=False, kw_only=True)
+    progress: Progress | bool = SILENT
+    importance: str = field(default="per-example", kw_only=True)
 
     def __post_init__(self) -> None:
         check_number("the batch size of an evaluation", self.batch_size, 1, whole=True)
+        check_choice("importance", self.importance, IMPORTANCES)
+
+    @property
+    def receiver(self) -> Progress:
+        """Receiver of the progress; none where a bar was asked for, which whoever begins the work draws."""
+        return SILENT if isinstance(self.progress, bool) else self.progress
+
+    def showing(self, progress: Progress | bool | None) -> Self:
+        """These options with another progress, unless that is None."""
+        return self if progress is None else replace(self, progress=progress)
 
 
 STANDARD = EvaluationOptions()
@@ -107,6 +125,7 @@ def evaluate(
     *,
     importance: bool = False,
     groups: SiteGroups | None = None,
+    progress: Progress | bool | None = None,
 ) -> Evaluation:
     """Score a subnetwork on a split, without dropout.
 
@@ -116,39 +135,31 @@ def evaluate(
         importance: also take every working site's importance, by a backward pass to per-example gates: in the same
             pass, or in one over the split that the task has for it.
         groups: sites that go together, and have one importance then.
+        progress: in place of that of the options.
 
     Raises:
         TombolaError: an output is not finite, and the task does not count that as failure; or the importance of a site.
     """
+    options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)
         apart = replace(options, split=str(task.importance_split))
         measured = evaluate(subnetwork, task, apart, importance=True, groups=groups)
         return replace(scored, importance=measured.importance, seconds=scored.seconds + measured.seconds)
-    started, model = time.perf_counter(), subnetwork.model
-    device, first_order = device_of(model), None
+    started, model, answer = time.perf_counter(), subnetwork.model, None
     outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]] = []
     with contextlib.ExitStack() as stack:
         stack.callback(model.train, model.training)
         model.eval()
-        gates = None
-        if importance or subnetwork.gated:
-            values = subnetwork.ticket if subnetwork.gated else subnetwork.present
-            gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
-        if importance and gates is not None:
-            first_order = FirstOrder(gates, groups, accumulated=options.accumulated)
-        stack.enter_context(torch.set_grad_enabled(importance))
-        # One context for all batches: it casts each weight once.
-        stack.enter_context(autocast(device, options.precision))
-        batches = task.packed_batches if gates is None else task.batches
-        for batch in batches(options.split, options.batch_size):
-            moved = on_device(batch, model)
-            opened = gates.open(len(batch.indices), device, grad=importance) if gates is not None else []
-            output = task.output(model, moved)
-            if first_order is not None and opened:
-                first_order.add(output.losses, opened)
-            outputs.append((batch.indices, output.predictions.detach().cpu(), output.losses.detach().float().cpu()))
-            options.progress.advance(len(batch.indices))
+        options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
+        passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
+        if importance:
+            sites = RankedSites(subnetwork, task, options.split, groups, passes)
+            with torch.enable_grad():
+                answer = IMPORTANCES[options.importance](sites)
+        with torch.no_grad():
+            # What no ranking has asked for.
+            collections.deque(passes, maxlen=0)
     found, losses = _in_order(outputs)
     finite = bool(np.isfinite(losses).all())
     if not finite and not task.tolerates_nan:
@@ -157,14 +168,50 @@ def evaluate(
             f"the model's outputs on the {options.split} split are not finite; train it with a lower learning rate, or "
             "score it with --precision fp32"
         )
+    ranked = None
+    # Of a model that is broken nothing is more important than the rest.
+    if importance and finite:
+        ticket, present = subnetwork.ticket, subnetwork.present
+        ranked = checked(options.importance, answer, ticket if subnetwork.gated else present, present, groups)
     return Evaluation(
         score=task.metric.score(found, task.references(options.split)) if found.size else math.nan,
         predictions=found,
         losses=losses,
-        # Of a model that is broken nothing is more important than the rest.
-        importance=first_order.result() if first_order is not None and finite else None,
+        importance=ranked,
         seconds=time.perf_counter() - started,
     )
+
+
+def _passes(
+    subnetwork: Subnetwork,
+    task: Task,
+    options: EvaluationOptions,
+    outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]],
+    *,
+    ranked: bool,
+) -> Generator[Pass]:
+    """Pass a split through a subnetwork, and put indices, predictions and losses of every batch into `outputs`.
+
+    Yields:
+        Each batch with its gates, where there are any; they have gradients if those are on when it is asked for.
+    """
+    model, device, gates = subnetwork.model, device_of(subnetwork.model), None
+    with contextlib.ExitStack() as stack:
+        if ranked or subnetwork.gated:
+            values = subnetwork.ticket if subnetwork.gated else subnetwork.present
+            gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
+        # One context for all batches: it casts each weight once.
+        stack.enter_context(autocast(device, options.precision))
+        batches = task.packed_batches if gates is None else task.batches
+        for batch in batches(options.split, options.batch_size):
+            moved = on_device(batch, model)
+            if gates is not None:
+                gates.open(len(batch.indices), device, grad=torch.is_grad_enabled())
+            output = task.output(model, moved)
+            outputs.append((batch.indices, output.predictions.detach().cpu(), output.losses.detach().float().cpu()))
+            if gates is not None:
+                yield gates, output.losses
+            options.receiver.advance(len(batch.indices))
 
 
 def _in_order(outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]]) -> tuple[Predictions, NDArray[np.float32]]:
@@ -183,6 +230,7 @@ def score(
     options: EvaluationOptions = STANDARD,
     *,
     importance: bool = False,
+    progress: Progress | bool | None = None,
 ) -> Evaluation:
     """Score a model, or the part of it that a ticket keeps, on a task's split.
 
@@ -191,11 +239,13 @@ def score(
         task: gives data, loss and metric.
         ticket: what to keep; a ticket of sites is scored on the shrunk network.
         importance: also take every surviving site's importance.
+        progress: in place of that of the options.
 
     Raises:
         TombolaError: unknown architecture, or the ticket is for another one.
     """
-    return evaluate(whole(model) if ticket is None else shrunk(model, ticket), task, options, importance=importance)
+    part = whole(model) if ticket is None else shrunk(model, ticket)
+    return evaluate(part, task, options, importance=importance, progress=progress)
 
 
 def on_device(batch: Batch, model: nn.Module) -> Batch:

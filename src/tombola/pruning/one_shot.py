@@ -8,17 +8,19 @@ from torch import nn
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError, check_number, memory_errors
+from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
 from tombola.pruning.importance import Importance
-from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.guessing import check_full_model
 from tombola.pruning.search.options import SearchOptions
 from tombola.pruning.search.sites import least_important_groups, without_groups
 from tombola.pruning.search.weights import WeightPruner
+from tombola.pruning.weight_criteria import CRITERIA
+from tombola.pruning.weight_pruning import keep_by_criterion
 from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
 from tombola.tickets.kinds import TICKET_KINDS
-from tombola.tickets.pruning_methods import pruning_method
+from tombola.tickets.pruning_methods import PruningMethod, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
 
@@ -35,6 +37,7 @@ def one_shot(
     block: int = 1,
     normalise_layers: bool | None = None,
     evaluation: EvaluationOptions = ON_TRAINING_ROWS,
+    progress: Progress | bool | None = None,
 ) -> Ticket:
     """Prune once: keep the most important sites of each kind, or the largest weights, whatever the score.
 
@@ -47,6 +50,7 @@ def one_shot(
         normalise_layers: divide the importance of heads by their layer's norm; by default as the task says.
         evaluation: of the pass that measures importance, over training rows by default, so that the dev rows can judge;
             if the task has a split for that, over its own.
+        progress: in place of that of the evaluation; True for a bar on stderr.
 
     Raises:
         TombolaError: unknown architecture or kinds, a share that is none, or the model's outputs mean something else
@@ -59,14 +63,12 @@ def one_shot(
         raise TombolaError(
             f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
         )
+    if kind == "weights":
+        return _largest_weights(model, task, densities)
     for site, share in densities.items():
         _check_density(site, share)
-    if kind == "weights":
-        anatomy = dissect(model)
-        masks = keep_largest(anatomy.weights_of(model), round(densities["weights"] * anatomy.weights))
-        return _cut_ticket(Ticket(kind, anatomy.signature, masks), densities, task)
     part = whole(model, kind, block)
-    found, read = _importance(part, task, evaluation)
+    found, read = _importance(part, task, evaluation.showing(progress))
     importance = found.normalised(task.normalise_layers if normalise_layers is None else normalise_layers)
     removed = {}
     for site, share in densities.items():
@@ -77,7 +79,7 @@ def one_shot(
 
 def single_cut(
     model: nn.Module,
-    task: Task,
+    task: Task | None,
     method: str,
     density: float | Mapping[str, float] | None = None,
     *,
@@ -89,7 +91,8 @@ def single_cut(
 
     Args:
         model: a fine-tuned whole model; it is not changed.
-        task: gives data and loss, or calibration text, as far as the method asks for them.
+        task: gives data and loss, or calibration text, as far as the method asks for them; None for a method that asks
+            for nothing, see `needs_task`.
         method: a pruning method, see `tombola.tickets.pruning_methods.METHODS`.
         density: share that stays, from 0 to 1; of each kind of site, or by kind. Of groups of sites, their share. None
             for a method of a pattern, which has a density of its own.
@@ -101,10 +104,13 @@ def single_cut(
         The ticket, and the pruned model where the method changes the weights that survive; None otherwise.
 
     Raises:
-        TombolaError: unknown method or architecture, or a density that does not go with the method.
+        TombolaError: unknown method or architecture, a density that does not go with the method, or no task where it
+            needs one.
     """
     anatomy, options = dissect(model), options or SearchOptions()
     chosen = fitted(pruning_method(method), anatomy)
+    if task is None and needs_task(chosen):
+        raise TombolaError(f"pruning {chosen.words} asks a task for data; give one")
     if density is None and chosen.pattern is None:
         raise TombolaError(f"{chosen.name} has no density of its own; give the share that stays")
     if density is not None and chosen.pattern is not None:
@@ -112,6 +118,9 @@ def single_cut(
     if chosen.standard and density is not None:
         of_kinds = density if isinstance(density, Mapping) else dict.fromkeys(chosen.kind.split("+"), density)
         layers = options.normalise_layers
+        if chosen.kind == "weights":
+            return _largest_weights(model, task, of_kinds), None
+        assert task is not None
         ticket = one_shot(
             model, task, of_kinds, block=options.neuron_block, normalise_layers=layers, evaluation=evaluation
         )
@@ -121,6 +130,7 @@ def single_cut(
     if density is not None:
         _check_density(chosen.name, density)
         if chosen.grouping is not None:
+            assert task is not None
             part, groups = whole(model, chosen.kind), site_groups(anatomy, chosen.grouping)
             importance, read = _importance(part, task, evaluation, groups)
             order = least_important_groups(importance, groups)
@@ -134,6 +144,11 @@ def single_cut(
     return found.ticket.with_provenance(ticket="good"), found.model if pruner.updates else None
 
 
+def needs_task(method: PruningMethod) -> bool:
+    """True if a method ranks sites by a task's loss, or weights by the activations of its text."""
+    return bool(method.sites) or CRITERIA[method.criterion].statistic is not None
+
+
 def _importance(
     part: Subnetwork, task: Task, evaluation: EvaluationOptions, groups: SiteGroups | None = None
 ) -> tuple[Importance, dict[str, object]]:
@@ -145,8 +160,17 @@ def _importance(
     return found.importance, {"split": evaluation.split, "importance": dict(task.text_facts(evaluation.split))}
 
 
-def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task, **facts: object) -> Ticket:
-    return ticket.with_provenance(ticket="good", density=dict(densities), task=task.name, **facts)
+def _largest_weights(model: nn.Module, task: Task | None, densities: Mapping[str, float]) -> Ticket:
+    _check_density("weights", densities["weights"])
+    anatomy = dissect(model)
+    criterion = pruning_method("weights").criterion
+    masks = keep_by_criterion(model, anatomy, criterion, round(densities["weights"] * anatomy.weights))
+    return _cut_ticket(Ticket("weights", anatomy.signature, masks), densities, task)
+
+
+def _cut_ticket(ticket: Ticket, densities: Mapping[str, float], task: Task | None, **facts: object) -> Ticket:
+    where = {} if task is None else {"task": task.name}
+    return ticket.with_provenance(ticket="good", density=dict(densities), **where, **facts)
 
 
 def _check_density(what: str, density: float) -> None:

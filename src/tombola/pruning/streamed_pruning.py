@@ -26,7 +26,7 @@ from tombola.checkpoints.model_libraries import TRANSFORMERS
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
 from tombola.foundations.atomic_files import publish_alone, write_text
 from tombola.foundations.errors import TombolaError, memory_errors
-from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.foundations.resources import return_freed_memory
 from tombola.pruning.calibration import Calibration, calibration_inputs
 from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored, prunable_anatomy
@@ -214,7 +214,7 @@ def prune_checkpoint(
     cut: WeightCut,
     *,
     calibration: Calibration | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> PrunedCheckpoint:
     """Prune the weights of a checkpoint on disk without ever holding the model.
 
@@ -224,7 +224,7 @@ def prune_checkpoint(
         cut, calibration: as in [`prune_weights`][tombola.pruning.weight_pruning.prune_weights]. All activations of the
             calibration text behind one block are in memory: examples x tokens x hidden size, in the precision of the
             checkpoint.
-        progress: counts examples, those of every layer.
+        progress: counts examples, those of every layer; True for a bar on stderr.
 
     Raises:
         TombolaError: as `prune_weights`; the folder holds no such checkpoint, or a damaged or quantised one; `out`
@@ -257,14 +257,15 @@ def prune_checkpoint(
         packed = {matrix.name: (-(-matrix.size // 8),) for matrix in anatomy.matrices}
         masks = TensorFiles.create(ticket / MASKS, packed)
         stack.callback(masks.close)
+        counted = stack.enter_context(shown(progress, "pruning"))
         work = StreamedModel(model, anatomy, names, shards, written, masks, cut, dtype)
         if cut.calibrated:
             work.load_surroundings()
-            prune_by_blocks(model, anatomy, inputs, cut, work.done, residence=work.residence, progress=progress)
+            prune_by_blocks(model, anatomy, inputs, cut, work.done, residence=work.residence, progress=counted)
         else:
             for matrix, mask in masks_without_data(model, anatomy.matrices, work.weight, cut):
                 work.done(matrix, mask, work.weight(matrix).where(mask, 0.0))
-                progress.note(f"layer {matrix.layer + 1} of {anatomy.matrices[-1].layer + 1}")
+                counted.note(f"layer {matrix.layer + 1} of {anatomy.matrices[-1].layer + 1}")
         written.close()
         masks.close()
         write_head(ticket, "weights", anatomy.signature, shapes, {"weights": work.survivors}, record(cut, inputs))

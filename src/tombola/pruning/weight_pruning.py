@@ -1,25 +1,32 @@
-"""Pruning single weights of a model at once, to a given sparsity: magnitude, random, Wanda and SparseGPT, and patterns.
+"""Pruning single weights of a model at once, to a given sparsity, by any criterion: whole, by rows, or by patterns.
 
 What needs activations goes block after block: calibration text passes the blocks that are pruned already, as in the
 papers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from tombola.architectures.anatomy import Anatomy
-from tombola.architectures.sites import Matrix, outputs_first
+from tombola.architectures.sites import Matrix, is_transposed, outputs_first
 from tombola.foundations.errors import TombolaError, memory_errors
-from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.progress import SILENT, Progress, shown
+from tombola.foundations.shown import Shown
 from tombola.pruning.activation_statistics import ActivationObserver
 from tombola.pruning.blockwise import BlockwiseRun, always_there
 from tombola.pruning.calibration import Calibration, calibration_inputs, count
-from tombola.pruning.magnitude import Threshold, keep_in_rows, keep_largest
-from tombola.pruning.sparsegpt import InverseHessian, sparsegpt
-from tombola.pruning.weight_criteria import CRITERIA, WeightCut, check_finite, prunable_anatomy
+from tombola.pruning.magnitude import Pair, Threshold, keep_in_rows, keep_largest
+from tombola.pruning.weight_criteria import (
+    CRITERIA,
+    ScoredMatrix,
+    WeightCut,
+    check_finite,
+    prunable_anatomy,
+    scores_of,
+)
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -30,7 +37,7 @@ _SLAB = 256
 
 
 @dataclass(frozen=True, eq=False)
-class WeightPruning:
+class WeightPruning(Shown):
     """Result of pruning weights.
 
     Attributes:
@@ -43,10 +50,13 @@ class WeightPruning:
     ticket: Ticket
     model: nn.Module
 
+    def __repr__(self) -> str:
+        return f"WeightPruning({self.ticket}, {type(self.model).__name__})"
+
 
 @memory_errors()
 def prune_weights(
-    model: nn.Module, cut: WeightCut, *, calibration: Calibration | None = None, progress: Progress = SILENT
+    model: nn.Module, cut: WeightCut, *, calibration: Calibration | None = None, progress: Progress | bool = SILENT
 ) -> WeightPruning:
     """Remove a share of a model's prunable weights, at once: `prune_weights(model, WeightCut("magnitude", 0.5))`.
 
@@ -59,7 +69,7 @@ def prune_weights(
         calibration: for Wanda and SparseGPT, text in batches; the field takes 128 sequences of 2,048 tokens of
             training text ([`windows`][tombola.tasks.base.windows] draws them). Padding does not
             count.
-        progress: counts examples, those of every layer.
+        progress: counts examples, those of every layer; True for a bar on stderr.
 
     Raises:
         TombolaError: unknown architecture; a pattern that does not divide a matrix's inputs; a quantised model; weights
@@ -83,7 +93,8 @@ def prune_weights(
             _put(pruned, matrix, values)
 
     if cut.calibrated:
-        prune_by_blocks(pruned, anatomy, inputs, cut, done, progress=progress)
+        with shown(progress, "pruning") as counted:
+            prune_by_blocks(pruned, anatomy, inputs, cut, done, progress=counted)
     else:
         for matrix, mask in masks_without_data(pruned, anatomy.matrices, lambda one: weights[one.name], cut):
             done(matrix, mask, weights[matrix.name].where(mask.to(weights[matrix.name].device), 0.0))
@@ -113,22 +124,23 @@ def prune_by_blocks(
         residence: see [`BlockwiseRun`][tombola.pruning.blockwise.BlockwiseRun].
         progress: counts examples, those of every layer.
     """
-    statistic = CRITERIA[cut.criterion].statistic
-    assert statistic is not None
-    by_name = {matrix.name: matrix for matrix in anatomy.matrices}
+    criterion = CRITERIA[cut.criterion]
+    assert criterion.statistic is not None
+    numbers = {matrix.name: number for number, matrix in enumerate(anatomy.matrices)}
     layers = sorted({matrix.layer for matrix in anatomy.matrices})
     run = BlockwiseRun(model, anatomy, inputs, sequential=cut.sequential, residence=residence, progress=progress)
     with run.attached():
         for layer in layers:
-            observer = ActivationObserver(model, anatomy, layer, statistic)
+            observer = ActivationObserver(model, anatomy, layer, criterion.statistic)
             with observer.attached():
                 run.watch(layer, observer)
             residence({layer})
             for names, found in observer.results():
-                ready = InverseHessian.of(found, cut.damping) if CRITERIA[cut.criterion].updates else found
-                for matrix in (by_name[name] for name in names):
-                    parameter = model.get_parameter(matrix.parameter).detach()
-                    mask, values = prune_matrix(outputs_first(model, matrix, parameter), ready, cut)
+                ready = criterion.prepare(found, cut)
+                for number in (numbers[name] for name in names):
+                    matrix = anatomy.matrices[number]
+                    stored = model.get_parameter(matrix.parameter).detach()
+                    mask, values = prune_matrix(_asked(model, anatomy.matrices, number, stored, cut, ready), cut)
                     # Stored as it was, whichever way round, and in one piece.
                     values = outputs_first(model, matrix, values).contiguous()
                     done(matrix, outputs_first(model, matrix, mask), values)
@@ -145,19 +157,6 @@ def _put(model: nn.Module, matrix: Matrix, values: Tensor) -> None:
     model.get_submodule(matrix.module).weight = nn.Parameter(values, old.requires_grad)
 
 
-def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
-    """|W| x ‖X‖₂ (Sun, Liu, Bair, Kolter 2023), to be compared within each output unit's row.
-
-    Args:
-        weight: [out, in].
-        norms: [in], of each input unit over all calibration positions, as `Norms` has them.
-
-    Returns:
-        [out, in], fp32 or fp64 as the norms are.
-    """
-    return weight.abs().to(norms.dtype).mul_(norms)
-
-
 def masks_without_data(
     model: nn.Module, matrices: Sequence[Matrix], weight: Callable[[Matrix], Tensor], cut: WeightCut
 ) -> Iterator[tuple[Matrix, Tensor]]:
@@ -172,68 +171,116 @@ def masks_without_data(
     Yields:
         Each matrix with its mask, bool of its shape.
     """
-    seeds = {matrix.name: index for index, matrix in enumerate(matrices)}
-
-    def scores(matrix: Matrix) -> Tensor:
-        if cut.criterion == "magnitude":
-            return weight(matrix)
-        # The same draw whenever it is asked for, so that none is kept.
-        generator = torch.Generator().manual_seed((cut.seed << 20) + seeds[matrix.name])
-        return torch.rand(matrix.shape, generator=generator)
-
-    threshold = None
     if cut.pattern is None and cut.scope == "global":
         total = sum(matrix.size for matrix in matrices)
-        threshold = Threshold.find(
-            lambda: ((scores(matrix), None) for matrix in matrices), total - cut.remaining(total)
-        )
-    for matrix in matrices:
-        found = scores(matrix)
-        if threshold is not None:
-            yield matrix, threshold.mask(found)
-        elif cut.pattern is None and cut.scope == "matrix":
-            yield matrix, keep_largest({"": found}, cut.remaining(matrix.size))[""].to(found.device)
-        else:
-            rows = outputs_first(model, matrix, found)
-            mask = _by_rows(rows, lambda part: part.abs().to(torch.promote_types(part.dtype, torch.float32)), cut)
-            yield matrix, outputs_first(model, matrix, mask)
+        yield from _largest(model, matrices, weight, cut, cut.remaining(total))
+        return
+    for index, matrix in enumerate(matrices):
+        mask = _compared(_asked(model, matrices, index, weight(matrix), cut), cut)
+        yield matrix, outputs_first(model, matrix, mask)
 
 
-def prune_matrix(weight: Tensor, statistic: Tensor | InverseHessian, cut: WeightCut) -> tuple[Tensor, Tensor]:
-    """The mask of a matrix by a criterion that looks at activations, and its new values.
+def keep_by_criterion(
+    model: nn.Module,
+    anatomy: Anatomy,
+    criterion: str,
+    count: int,
+    alive: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+) -> dict[str, Tensor]:
+    """Masks of the `count` weights of highest score over the whole model, by a criterion that looks at no activations.
 
     Args:
-        weight: [out, in]; it is not changed.
-        statistic: of its inputs; of SparseGPT its inverse, the same for all matrices that share it.
+        model: whole; it is not changed.
+        anatomy: of the model.
+        criterion: name of one.
+        count: number of survivors.
+        alive: bool masks of the weights that may survive; by default all.
+        seed: of a criterion that draws.
+
+    Returns:
+        Bool masks on the CPU, by the names of matrices.
+    """
+    weights, cut = anatomy.weights_of(model), WeightCut(criterion, 0.0, scope="global", seed=seed)
+    found = _largest(model, anatomy.matrices, lambda one: weights[one.name].detach(), cut, count, alive)
+    return {matrix.name: mask.contiguous().cpu() for matrix, mask in found}
+
+
+def _largest(
+    model: nn.Module,
+    matrices: Sequence[Matrix],
+    weight: Callable[[Matrix], Tensor],
+    cut: WeightCut,
+    count: int,
+    alive: Mapping[str, Tensor] | None = None,
+) -> Iterator[tuple[Matrix, Tensor]]:
+    """Masks, as matrices are stored, of the weights of highest score of all, exactly as many as asked."""
+
+    def pairs() -> Iterator[Pair]:
+        for index, matrix in enumerate(matrices):
+            scores = scores_of(_asked(model, matrices, index, weight(matrix), cut), cut)
+            yield outputs_first(model, matrix, scores), None if alive is None else alive[matrix.name]
+
+    threshold = Threshold.find(pairs, sum(matrix.size for matrix in matrices) - count)
+    for matrix, pair in zip(matrices, pairs(), strict=True):
+        yield matrix, threshold.mask(*pair)
+
+
+def _asked(
+    model: nn.Module, matrices: Sequence[Matrix], index: int, stored: Tensor, cut: WeightCut, statistic: object = None
+) -> ScoredMatrix:
+    """Question to a criterion about one of the matrices, whose values are given as they are stored."""
+    matrix = matrices[index]
+    turned = is_transposed(model.get_submodule(matrix.module))
+    # Another draw for each matrix.
+    seed = (cut.seed << 20) + index
+    return ScoredMatrix(matrix, outputs_first(model, matrix, stored), statistic, turned, seed)
+
+
+def prune_matrix(matrix: ScoredMatrix, cut: WeightCut) -> tuple[Tensor, Tensor]:
+    """The mask of a matrix by a criterion that looks at activations, and its new values.
 
     Returns:
         Bool [out, in], and values in the weight's dtype, +0.0 where pruned.
 
     Raises:
-        TombolaError: the new values overflow.
+        TombolaError: the criterion gave something else than it should, or the new values overflow.
     """
-    if isinstance(statistic, InverseHessian):
-        mask, changed = sparsegpt(weight, statistic, cut.sparsity, cut.pattern, block=cut.block)
-        if not changed.isfinite().all():
-            raise TombolaError(
-                f"the weights that SparseGPT found overflow {weight.dtype}; load the model in fp32 or bf16"
-            )
-        return mask, changed
+    solve, weight = CRITERIA[cut.criterion].solve, matrix.weight
+    if solve is None:
+        mask = _compared(matrix, cut).to(weight.device)
+        return mask, weight.where(mask, 0.0)
+    mask, values = solve(matrix, cut)
+    if (mask.dtype, mask.shape, values.shape) != (torch.bool, weight.shape, weight.shape):
+        raise TombolaError(
+            f"the criterion {cut.criterion} solves {matrix.matrix.name} by a mask {mask.dtype} {list(mask.shape)} and "
+            f"values {list(values.shape)}; both are {list(weight.shape)}, and the mask is bool"
+        )
+    if not values.isfinite().all():
+        raise TombolaError(
+            f"the weights that {cut.criterion} found overflow {weight.dtype}; load the model in fp32 or bf16"
+        )
+    return mask, values
+
+
+def _compared(matrix: ScoredMatrix, cut: WeightCut) -> Tensor:
+    """The mask of a matrix, bool in the shape of its weights, whose weights are compared among themselves."""
     if cut.pattern is None and cut.scope == "matrix":
-        scores = wanda_scores(weight, statistic)
-        mask = keep_largest({"": scores}, cut.remaining(weight.numel()))[""].to(weight.device)
+        scores = scores_of(matrix, cut)
+        # Ties are broken in the order in which it is stored.
+        stored = scores.T if matrix.transposed else scores
+        mask = keep_largest({"": stored}, cut.remaining(scores.numel()))[""].to(scores.device)
+        return mask.T if matrix.transposed else mask
+    if CRITERIA[cut.criterion].rowwise:
+        parts = (scores_of(replace(matrix, weight=rows), cut) for rows in matrix.weight.split(_SLAB))
     else:
-        mask = _by_rows(weight, lambda rows: wanda_scores(rows, statistic), cut)
-    return mask, weight.where(mask, 0.0)
+        parts = iter(scores_of(matrix, cut).split(_SLAB))
+    return torch.cat([_by_rows(scores, cut) for scores in parts])
 
 
-def _by_rows(weight: Tensor, score: Callable[[Tensor], Tensor], cut: WeightCut) -> Tensor:
-    """The mask of a matrix, bool [out, in], whose rows, or groups in them, are decided one by one."""
-    masks = []
-    for rows in weight.split(_SLAB):
-        scores = score(rows)
-        if cut.pattern is not None:
-            masks.append(cut.pattern.largest(scores))
-        else:
-            masks.append(keep_in_rows(scores, scores.shape[1] - cut.remaining(scores.shape[1])))
-    return torch.cat(masks)
+def _by_rows(scores: Tensor, cut: WeightCut) -> Tensor:
+    """The mask of some rows of a matrix, bool [rows, in], by their scores: each, or each group in it, by itself."""
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    if cut.pattern is not None:
+        return cut.pattern.largest(scores)
+    return keep_in_rows(scores, scores.shape[1] - cut.remaining(scores.shape[1]))

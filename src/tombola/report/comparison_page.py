@@ -7,6 +7,7 @@ from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import KindSurvival, SiteSurvival
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.grids import survival_grid, task_matrix
 from tombola.report.html.elements import Html, beside, element, figure, join, section
@@ -30,8 +31,8 @@ def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
     n = sum(len(task.tickets) for of_kind in comparison.kinds.values() for task in of_kind.tasks.values())
     title = join("Tickets of ", element("span", and_words(tasks)))
     facts = [
-        number_format.plural(len(tasks), "task"),
-        number_format.plural(n, "ticket"),
+        plural(len(tasks), "task"),
+        plural(n, "ticket"),
         f"{number_format.count(comparison.draws)} random tickets of each kind",
     ]
     main = join(*(part for part in parts if part is not None))
@@ -100,7 +101,7 @@ def _about_overlap(overlap: Overlap) -> str:
         high = np.array([[one.high if one else np.nan for one in row] for row in random.jaccard])
         beyond = int((values[upper] > high[upper]).sum())
         parts.append(
-            f"{number_format.count(beyond)} of {number_format.plural(len(upper[0]), 'pair')} of tasks share more than "
+            f"{number_format.count(beyond)} of {plural(len(upper[0]), 'pair')} of tasks share more than "
             "97.5 % of random tickets of their sizes do."
         )
     return " ".join(parts)

@@ -11,7 +11,6 @@ SCORED = ("full", "guessing", *TICKETS, *SUPER_TICKETS)
 
 STAGES = ("none", "pruned", "retrained")
 
-METHOD_TITLES: Mapping[str, str] = MappingProxyType({name: method.title for name, method in METHODS.items()})
 KIND_TITLES: Mapping[str, str] = MappingProxyType({kind: METHODS[kind].title for kind in TICKET_KINDS})
 """Kind of ticket → its heading, that of its standard method."""
 
@@ -52,6 +51,11 @@ MATRIX_TITLES: Mapping[str, str] = MappingProxyType(
         "resample": "resample",
     }
 )
+
+
+def method_title(name: str) -> str:
+    """Title of a pruning method: of one that nobody knows here its name, and of `none` nothing."""
+    return METHODS[name].title if name in METHODS else "" if name == "none" else name
 
 
 def kind_title(kind: str) -> str:

@@ -50,11 +50,6 @@ def seconds(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
-def plural(number: float, one: str, many: str | None = None) -> str:
-    """`1 head`, `2 heads`."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
-
-
 def interval(low: float, high: float, written: Callable[[float], str] = score) -> str:
     """`0.826 to 0.858`."""
     return f"{written(low)} to {written(high)}"

@@ -21,7 +21,7 @@ from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.results import Difference, Row, TicketVerdict
 from tombola.study.study_facts import StudyFacts, TaskFacts
-from tombola.tickets.pruning_methods import METHODS
+from tombola.tickets.pruning_methods import METHODS, in_order
 from tombola.tickets.ticket import Ticket
 
 Analysis = TypeVar("Analysis", bound=JsonRecord)
@@ -52,7 +52,7 @@ class StudyData:
         """The searches found so far, method by method, seed by seed."""
         return tuple(
             Trajectory(method, one.seed, read_passes(path))
-            for method in METHODS
+            for method in in_order((*METHODS, *self.methods))
             for one in self.seed_folders
             if (path := one.folder / method / "search.jsonl").is_file()
         )
@@ -104,7 +104,7 @@ class StudyData:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods that have results."""
-        return tuple(method for method in METHODS if any(row.method == method for row in self.rows))
+        return in_order(row.method for row in self.rows)
 
     def searches(self, method: str) -> tuple[Trajectory, ...]:
         """The searches of one method, a seed each."""

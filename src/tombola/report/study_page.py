@@ -1,6 +1,6 @@
 """The page of a study: verdict first, then results, pictures and how it was made."""
 
-from tombola.report import number_format
+from tombola.foundations.plurals import plural
 from tombola.report.html.elements import element, join
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.page import document, ending, heading
@@ -51,8 +51,8 @@ def study_page(study: StudyData, registry: FigureRegistry) -> str:
     """The report of a study as HTML; `registry` takes its charts and tables."""
     sections = [html for section in SECTIONS if (html := section(study, registry)) is not None]
     model, task = short_title(study.model), short_title(study.task.title)
-    examples, seeds = number_format.count(study.rows[0].n), number_format.plural(study.seeds, "seed")
-    facts = (study.metric_title, f"{examples} examples", seeds, f"study {study.facts.name}")
+    examples, seeds = plural(study.rows[0].n, "example"), plural(study.seeds, "seed")
+    facts = (study.metric_title, examples, seeds, f"study {study.facts.name}")
     header = heading(join(element("span", model), " on ", element("span", task)), facts)
     main = join(verdicts(study), *sections, provenance(study))
     version, digest = study.facts.versions.get("tombola", ""), study.facts.hash

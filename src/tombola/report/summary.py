@@ -13,9 +13,7 @@ from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.labels import SCORED, STAGES
 from tombola.study.results import Row
-from tombola.tickets.pruning_methods import METHODS
-
-_METHOD_ORDER = ("none", *METHODS)
+from tombola.tickets.pruning_methods import METHODS, in_order
 
 SIZES = ("weights", "sparsity", "bytes", "seconds")
 """Fields of a row that every table of results shows after the sites."""
@@ -87,6 +85,11 @@ def read_rows(folder: Path) -> tuple[Row, ...]:
     if not folder.is_dir():
         raise TombolaError(f"{folder} does not exist; give the folder of a study, or make one with `tombola study`")
     if not (folder / "study.json").is_file():
+        if any(folder.rglob("good/ticket.json")):
+            raise TombolaError(
+                f"{folder} holds tickets without scores; give one a score with `tombola score --ticket {folder} --out "
+                "DIR`, whose folder has a report"
+            )
         raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
     path = folder / "results.jsonl"
     lines = read_lines(path) if path.is_file() else []
@@ -103,7 +106,7 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
     """
     row = read(Row, values, where)
     for name, value, known in (
-        ("method", row.method, _METHOD_ORDER),
+        ("method", row.method, ("none", *METHODS, *in_order([row.method]))),
         ("ticket", row.ticket, SCORED),
         ("stage", row.stage, STAGES),
     ):
@@ -123,7 +126,8 @@ def summarise(rows: Iterable[Row]) -> tuple[Summary, ...]:
     groups: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         groups.setdefault((row.method, row.ticket, row.stage), {})[row.seed] = row
-    ordered = sorted(groups, key=lambda key: (_METHOD_ORDER.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
+    methods = ("none", *in_order(method for method, *_ in groups))
+    ordered = sorted(groups, key=lambda key: (methods.index(key[0]), SCORED.index(key[1]), STAGES.index(key[2])))
     return tuple(Summary(*key, rows=tuple(groups[key][seed] for seed in sorted(groups[key]))) for key in ordered)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.text import Text
 
 from tombola.foundations.plain_table import PlainTable
-from tombola.metrics.scores import metric_title
+from tombola.metrics.scores import direction, metric_title
 from tombola.report import number_format
 from tombola.report.sections.retention import read_profiles, recoveries, recovery_in_words
 from tombola.report.sections.text_generation import read_generation_profiles
@@ -24,8 +24,10 @@ _UNITS = {"accuracy": "", "bits per byte": " bits/byte"}
 _STYLES = {"full": "bold", "guessing": "dim", "good": "bold green", "bad": "red"}
 
 
-def results_table(source: Path | Sequence[Row]) -> PlainTable:
+def results_table(source: Path | Sequence[Row], *, higher_is_better: bool = True) -> PlainTable:
     """A summary of a study's folder, or of its rows, to be printed by `rich.console.Console.print`.
+
+    Where scores are errors or distances (`higher_is_better` is false), the title says so.
 
     Raises:
         TombolaError: the folder holds no study, or the study has no results yet.
@@ -33,8 +35,8 @@ def results_table(source: Path | Sequence[Row]) -> PlainTable:
     rows = read_rows(source) if isinstance(source, Path) else tuple(source)
     several = len({row.seed for row in rows}) > 1
     spread = "± standard deviation over seeds" if several else "with its 95 % interval over examples"
-    title = f"{metric_title(rows[0].metric)} {spread}, n = {number_format.count(rows[0].n)}" if rows else ""
-    found = PlainTable(title)
+    metric = f"{metric_title(rows[0].metric)}{direction(higher_is_better)}" if rows else ""
+    found = PlainTable(f"{metric} {spread}, n = {number_format.count(rows[0].n)}" if rows else "")
     sites = sites_of(rows)
     narrow = len("".join(sites)) > _SITES
     sizes = (*sites, *(SIZES[:-1] if narrow else SIZES))

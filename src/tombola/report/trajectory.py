@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.pruning.search.records import SearchPass
-from tombola.report import number_format
 from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words
 
@@ -39,26 +39,26 @@ def removed(search_pass: SearchPass, places: Places) -> str:
     """Sites that a pass removed, in words; blocks of neurons have no names worth reading and are counted."""
     parts = []
     if weights := search_pass.removed.get("weights"):
-        parts.append(number_format.plural(weights, "weight"))
+        parts.append(plural(weights, "weight"))
     if heads := [f"{places.attention(row)}.{head}" for row, head in search_pass.removed.get("heads", [])]:
         parts.append(_named("head", heads))
     if mlps := [places.layer(layer) for layer in search_pass.removed.get("mlps", [])]:
         parts.append(_named("MLP", mlps))
     counts = ((len(search_pass.removed.get(kind, [])), kind) for kind in ("neurons", "channels"))
-    parts += [number_format.plural(count, *SITE_NAMES[kind]) for count, kind in counts if count]
+    parts += [plural(count, *SITE_NAMES[kind]) for count, kind in counts if count]
     return "; ".join(parts) or "nothing"
 
 
 def left(method: str, search_pass: SearchPass) -> str:
     """Survivors after a pass, in words; neurons where they are pruned."""
-    parts = [number_format.plural(search_pass.heads, "head")]
+    parts = [plural(search_pass.heads, "head")]
     if search_pass.channels or "channels" in METHODS[method].sites:
-        parts.append(number_format.plural(search_pass.channels, *SITE_NAMES["channels"]))
+        parts.append(plural(search_pass.channels, *SITE_NAMES["channels"]))
     if search_pass.mlps or not search_pass.channels:
-        parts.append(number_format.plural(search_pass.mlps, "MLP"))
+        parts.append(plural(search_pass.mlps, "MLP"))
     if "neurons" in METHODS[method].sites:
-        parts.append(number_format.plural(search_pass.neurons, "neuron"))
-    return ", ".join([*parts, number_format.plural(search_pass.weights, "weight")])
+        parts.append(plural(search_pass.neurons, "neuron"))
+    return ", ".join([*parts, plural(search_pass.weights, "weight")])
 
 
 def phase(method: str, search_pass: SearchPass) -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from tombola.analysis.transfer import Transfer, TransferCell
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.charts.dots import transfer_dots
 from tombola.report.html.elements import Html, beside, element, figure, join, note, section
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.page import document, ending, heading
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.table import Column, Table, numbers, texts
 from tombola.tickets.pruning_methods import in_words
 
@@ -19,7 +20,7 @@ def transfer_page(found: Transfer, registry: FigureRegistry) -> str:
     methods = list(dict.fromkeys(cell.method for cell in found.cells))
     main = join(*(_method(found, method, registry) for method in methods))
     title = join("Do tickets transfer? ", element("span", found.model))
-    facts = [number_format.plural(len(found.tasks), "task"), number_format.plural(len(found.seeds), "seed")]
+    facts = [plural(len(found.tasks), "task"), plural(len(found.seeds), "seed")]
     return document(f"Transfer of tickets, {found.model}", heading(title, facts), main, ending("Made by Tombola."))
 
 
@@ -40,7 +41,7 @@ def _method(found: Transfer, method: str, registry: FigureRegistry) -> Html:
         "task’s own tickets and random ones of the transferred tickets’ sizes (Chen et al. 2020). Lines are ± one "
         "standard deviation over seeds. Searches stop at different sizes: the table has them."
     )
-    title = METHOD_TITLES.get(method, method)
+    title = method_title(method)
     table = registry.table(_table(cells), f"transfer-{method}")
     place = (
         "Place: 0 is as good as a random ticket, 1 as the task’s own; undefined where these two are not told apart by "

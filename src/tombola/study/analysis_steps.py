@@ -15,6 +15,7 @@ from tombola.analysis.locality.gate_hessian import SAMPLE, interactions, interac
 from tombola.analysis.locality.random_tickets import DRAWS, RETRAINED, SIZES, DrawOptions, random_tickets
 from tombola.analysis.locality.representations import INPUTS, representations, representations_cost
 from tombola.analysis.retention_profile import ProfileOptions, Scored, retention_profile
+from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
@@ -94,8 +95,15 @@ def _step(
         needs += [*tickets, *(ticket / stage for ticket in tickets for stage in STAGES)]
     path = seed_folder.analysis(what, method)
     name = f"{what.replace('-', ' ')} of {in_words(method) if method else 'the full model'}"
-    of_these = functools.partial(run, context, path, method)
+
+    of_these = functools.partial(_run, run, what, context, path, method)
     return StudyStep(name, cost, weight, path, of_these, tuple(needs), context, analysis=what)
+
+
+def _run(run: Run, what: str, context: SeedContext, path: Path, method: str, progress: Progress) -> None:
+    if (reason := context.setting.task.unfit.get(what)) is not None:
+        raise TombolaError(reason)
+    run(context, path, method, progress)
 
 
 def _random_curves(context: SeedContext) -> Iterator[StudyStep]:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from tombola.checkpoints.sources import check_source
 from tombola.foundations.errors import TombolaError, check_choice, did_you_mean
 from tombola.foundations.fingerprint import fingerprint
-from tombola.foundations.parsing import read_yaml
-from tombola.foundations.settings import Count, Flag, SettingField, Text, described, schema_of, setting_fields, settings
+from tombola.foundations.settings import Count, Flag, SettingField, Text, described, setting_fields, settings
 from tombola.foundations.slug import slug
 from tombola.metrics.resampling import RESAMPLES
 from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 from tombola.tasks.registry import check_task, named_tasks, open_task, owners, regime_of, regimes
 from tombola.tickets.kinds import TICKETS, controls_of
-from tombola.tickets.pruning_methods import METHODS, pruning_method
+from tombola.tickets.pruning_methods import METHODS, pattern_names, pruning_method
 from tombola.training.recipe import Recipe, Rewinding
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ ANALYSES = (
 )
 """Analyses of a study: the first two come by themselves, the others take minutes and are asked for."""
 ALL = "all"
-"""Name that stands for all analyses that there are for the study's models."""
+"""Name that stands for all controls, or for all analyses that there are for the study's models."""
 PRESETS = ("quick", "full", "paper")
 """Presets of every task; `full`, all rows and the usual recipe, is `paper` where a regime has none of its own."""
 TRUST = "trust_remote_code"
@@ -42,18 +41,21 @@ TRUST = "trust_remote_code"
 SEED = "{seed}"
 """What stands for the seed in the name of a full model."""
 _study = described("the study")
+_search = described("the search")
 _training = described("training")
 _running = described("running")
 # A pattern is also written with its colon: wanda-2:4.
 _methods = _study(
-    "searches to run, of " + ", ".join(METHODS),
+    f"searches to run, of {', '.join(METHODS)}, or of any other pattern (wanda-1:4)",
     "heads+mlps,weights",
-    items={"enum": [*METHODS, *(name.replace("of", ":") for name, one in METHODS.items() if one.pattern)]},
+    items={"anyOf": [{"enum": [*METHODS]}, {"type": "string", "pattern": f"^{pattern_names()}$"}]},
     minItems=1,
     uniqueItems=True,
 )
 _controls = _study(
-    "tickets of the good one's size that it is compared with", "random,bad", items={"enum": [*TICKETS[1:]]}
+    f"tickets of the good one's size that it is compared with: all, none, or of {', '.join(TICKETS[1:])}",
+    "random,bad",
+    anyOf=[{"items": {"enum": [*TICKETS[1:]]}}, {"const": ["all"]}],
 )
 _analyses = _study(
     f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)}",
@@ -85,6 +87,12 @@ class StudyConfig(TaskOptions):
         Literal["anywhere", "outside"],
         _study("random tickets of the super-survivors' size from all sites, or from neither super-survivors nor bad"),
     ] = "anywhere"
+    at_chance: Annotated[
+        Literal["stop", "continue"],
+        _search(
+            "before a search: stop where the full model, or the threshold, is no better than guessing, or continue"
+        ),
+    ] = "stop"
     iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (
         False
     )
@@ -137,6 +145,8 @@ class StudyConfig(TaskOptions):
             )
         if self.bad_draw == "pruned" and (together := [one.name for one in chosen if one.grouping]):
             raise TombolaError(f"bad_draw pruned draws site by site, and {together[0]} prunes groups; leave one out")
+        if self.controls == (ALL,):
+            object.__setattr__(self, "controls", TICKETS[1:])
         for control in self.controls:
             check_choice("control", control, TICKETS[1:], setting="controls")
 
@@ -204,31 +214,6 @@ class StudyConfig(TaskOptions):
     def replaced(self, **flat: Any) -> Self:
         """Copy of the configuration with some settings changed, by their flat names."""
         return self._assembled(self.regime, {**dict(self._values()), **flat})
-
-    @classmethod
-    def read(cls, path: Path, preset: str | None = None, **flat: Any) -> tuple[Self, tuple[int, ...]]:
-        """A configuration from a YAML file of settings, which may also name a `preset` and `seeds`; and the seeds.
-
-        A preset, and settings, that are given go before the file's.
-
-        Raises:
-            TombolaError: the file is missing, is no YAML mapping, or has a setting that is unknown or wrong.
-        """
-        values = read_yaml(path, "write settings, one `name: value` a line")
-        if not isinstance(values, dict):
-            raise TombolaError(f"{path} must hold settings, one `name: value` a line")
-        given, own, seeds = values.pop("seeds", None), values.pop("preset", "quick"), None
-        if given is not None:
-            seeds = tuple(given) if isinstance(given, list) else (given,)
-            if any(type(seed) is not int or seed < 0 for seed in seeds) or not 0 < len(seeds) == len({*seeds}):
-                raise TombolaError(f"{path}: seeds must be a list of different whole numbers from 0, not {given!r}")
-        if TRUST in values:
-            raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
-        try:
-            found = cls.of(preset or own, **{**{str(key): value for key, value in values.items()}, **flat})
-        except TombolaError as error:
-            raise TombolaError(f"{path}: {error}") from None
-        return found, seeds or preset_seeds(preset or own, found.task)
 
     @classmethod
     def recorded(cls, values: Mapping[str, Any], *, trust_remote_code: bool = False) -> Self:
@@ -338,7 +323,8 @@ class StudyConfig(TaskOptions):
     def identity(self) -> dict[str, Any]:
         """Settings that say which study it is, by their flat names: local files by their content."""
         values = dict(self._values()) | self.regime_settings.identity()
-        del values["analyses"], values[TRUST]
+        # What is asked of the results, and what they rest on, changes none of them.
+        del values["analyses"], values["at_chance"], values[TRUST]
         for name in ("model",) if self.task in named_tasks() else ("model", "task"):
             values[name] = fingerprint(values[name])
         if self.full is not None and not self.full_varies:
@@ -371,10 +357,10 @@ class StudyConfig(TaskOptions):
         return (one for kind in _parts(type(self), self.regime).values() for one in setting_fields(kind))
 
 
-def _merged() -> dict[str, SettingField]:
+def all_settings() -> dict[str, SettingField]:
     """Settings of all regimes by name; a name that several have, as `data`, has the descriptions of all."""
     merged: dict[str, SettingField] = {}
-    shared = [one for kind in _SHARED for one in setting_fields(kind)]
+    shared = [one for kind in SHARED for one in setting_fields(kind)]
     own = [one for regime in regimes() for one in setting_fields(regime.settings)]
     for one in (*shared, *own):
         if (first := merged.get(one.name)) is not None:
@@ -386,14 +372,14 @@ def _merged() -> dict[str, SettingField]:
 def setting_groups() -> dict[str, tuple[str, list[SettingField]]]:
     """Heading of each group of settings, the shared ones first: a text, and the settings under it."""
     helps, found = {regime.group: regime.help for regime in regimes()}, dict[str, tuple[str, list[SettingField]]]()
-    for one in _merged().values():
+    for one in all_settings().values():
         found.setdefault(one.group, (helps.get(one.group, ""), []))[1].append(one)
     return found
 
 
 def shared_groups() -> frozenset[str]:
     """Headings of the settings that every study has; a regime's own may stand there too."""
-    return frozenset(one.group for kind in _SHARED for one in setting_fields(kind))
+    return frozenset(one.group for kind in SHARED for one in setting_fields(kind))
 
 
 def preset_settings(preset: str, task: str) -> dict[str, Any]:
@@ -409,36 +395,7 @@ def preset_seeds(preset: str | None, task: str) -> tuple[int, ...]:
     return regime_of(task).seeds.get(preset or "", (0,))
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON schema of `study.yaml`, for editors: every setting of every regime, a preset, and seeds.
-
-    It names no defaults, which depend on the task and the preset.
-    """
-    seed = {"type": "integer", "minimum": 0}
-    seeds = {"type": "array", "items": seed, "minItems": 1, "uniqueItems": True}
-    properties: dict[str, Any] = {
-        "preset": {
-            "enum": [*PRESETS, None],
-            "default": "quick",
-            "description": "settings that go together; null for the defaults of each setting by itself",
-        },
-        "seeds": {"anyOf": [seed, seeds, {"type": "null"}], "description": "one full model and its tickets for each"},
-    }
-    for kind in (*_SHARED, *(regime.settings for regime in regimes())):
-        properties = schema_of(kind) | properties
-    for name, one in _merged().items():
-        properties[name]["description"] = one.description
-    del properties[TRUST]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "tombola study.yaml",
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": False,
-    }
-
-
-_SHARED = (StudyConfig, SearchOptions, Recipe)
+SHARED = (StudyConfig, SearchOptions, Recipe)
 """Classes of the settings that every study has."""
 
 

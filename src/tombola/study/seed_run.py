@@ -1,21 +1,28 @@
 """Run of one seed: fine-tune, search, draw controls, score, retrain, shrink; each result is published whole."""
 
+import contextlib
 import dataclasses
 import shutil
 import time
+import warnings
+from collections.abc import Iterator
 
 from tombola.checkpoints.checkpoint import save_shrunk
+from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, megabytes
 from tombola.foundations.atomic_files import publish
+from tombola.foundations.errors import FailedError
 from tombola.foundations.progress import Progress
 from tombola.profiling.model_cost import compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
+from tombola.pruning.search.guessing import GuessingWarning
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.records import GOOD, Search
 from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
+from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.site_groups import site_groups_of
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
@@ -65,16 +72,17 @@ class SeedRun(SeedContext):
         shutil.rmtree(self.seed_folder.updated(method), ignore_errors=True)
         on_dev = config.search_split == "dev"
         full = self.seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)
-        found = search_ticket(
-            self.model(),
-            self.task,
-            method,
-            options=config.search_options,
-            evaluation=self.setting.evaluation(progress, config.searched),
-            full=Evaluation.read(full) if full.is_file() else None,
-            retrain=(lambda ticket: self.trained(ticket, progress)) if config.iterative else None,
-            seed=self.seed_folder.seed,
-        )
+        with self._beyond_guessing():
+            found = search_ticket(
+                self.model(),
+                self.task,
+                method,
+                options=config.search_options,
+                evaluation=self.setting.evaluation(progress, config.searched),
+                full=Evaluation.read(full) if full.is_file() else None,
+                retrain=(lambda ticket: self.trained(ticket, progress)) if config.iterative else None,
+                seed=self.seed_folder.seed,
+            )
         found = dataclasses.replace(found, good=self.with_provenance(found.good, "good", method))
         if found.model is not None:
             with publish(self.seed_folder.updated(method)) as draft:
@@ -85,6 +93,23 @@ class SeedRun(SeedContext):
             started = time.perf_counter() - found.last.seconds
             known = dataclasses.replace(found.evaluation, importance=None) if found.evaluation and on_dev else None
             self.publish_retrained(method, "good", found.trained, started, progress, known)
+
+    @contextlib.contextmanager
+    def _beyond_guessing(self) -> Iterator[None]:
+        """Stop a search where guessing is as good, unless the study continues: before its first cut.
+
+        Raises:
+            FailedError: the full model is at chance, or guessing holds the threshold.
+        """
+        if self.config.at_chance == "continue":
+            yield
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GuessingWarning)
+            try:
+                yield
+            except GuessingWarning as warning:
+                raise FailedError(f"{warning}; or go on all the same (--continue, at_chance: continue)") from None
 
     def control(self, method: str, name: str, _: Progress) -> None:
         """Draw a control of the good ticket's size."""
@@ -169,7 +194,14 @@ class SeedRun(SeedContext):
         good = self.seed_folder.ticket(method, "good")
         tokenizer = str(good / "retrained") if self.config.retrains else self.config.model
         with warn_on_failure("the good ticket was not written as a smaller model"):
-            save_shrunk(self.good_model(method), Ticket.load(good), good / "shrunk", tokenizer=tokenizer)
+            model = self.good_model(method)
+            save_shrunk(model, Ticket.load(good), good / "shrunk", tokenizer=tokenizer, force=True)
+            if (found := bytes_on_disk(good / "shrunk")) >= (dense := dense_bytes(model)):
+                warnings.warn(
+                    f"the good ticket of {in_words(method)} makes no smaller files: {megabytes(found)} instead of "
+                    f"{megabytes(dense)}",
+                    stacklevel=2,
+                )
 
     def measured(self, method: str, _: Progress) -> None:
         """Time the good ticket's model dense, masked and shrunk."""

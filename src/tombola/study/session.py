@@ -69,8 +69,9 @@ class Session:
 
     def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
         """Options of a pass over a split."""
-        accumulated = self.config.search.importance == "accumulated"
-        return EvaluationOptions(split, self.config.eval_batch_size, self.precision, progress, accumulated=accumulated)
+        config = self.config
+        importance = config.search.importance
+        return EvaluationOptions(split, config.eval_batch_size, self.precision, progress, importance=importance)
 
     def score_entry(self, found: Evaluation, seed: int, task: Task | None = None) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model.
@@ -86,6 +87,7 @@ class Session:
             warnings.warn(why, stacklevel=2)
         return {
             "metric": metric.name,
+            "higher_is_better": metric.higher_is_better,
             "score": found.score,
             "score_low": low,
             "score_high": high,

@@ -13,11 +13,14 @@ from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.foundations.settings import settings_read
+from tombola.foundations.shown import Shown
+from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.pruning.search.guessing import check_labels
-from tombola.pruning.weight_criteria import WeightCut, prunable_anatomy
+from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
@@ -51,7 +54,7 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
-class Study:
+class Study(Shown):
     """Fine-tune, search, draw controls, score, retrain, judge: for each seed, resumable at every step.
 
     Args:
@@ -101,6 +104,9 @@ class Study:
         self._inputs: dict[int, Mapping[str, object]] = {}
         self.folder = self._place(Path(out))
         self.layout = StudyFolder(self.folder, self.config)
+
+    def __repr__(self) -> str:
+        return f"Study({self.folder.name}, seeds {', '.join(map(str, self.seeds))}, in {self.folder.parent})"
 
     def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
@@ -155,7 +161,7 @@ class Study:
             step, steps = self.config.rewinding.step, self.config.recipe.steps(self.task.size("train"))
             if step >= steps:
                 raise TombolaError(
-                    f"cannot rewind to step {step}: the training has {steps} steps; choose an earlier one"
+                    f"cannot rewind to step {step}: the training has {plural(steps, 'step')}; choose an earlier one"
                 )
         for method in self.config.methods:
             _ = Ticket.full(
@@ -262,14 +268,22 @@ class Study:
         """Number of workers that run the steps; 1 for this process."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         made = type(self) is Study and self.task is self._opened
-        if not made or not is_installed(self.config.regime):
+        if (here := self._only_here() if made else "its task was not made from its settings") is not None:
             if self.workers not in ("auto", 1):
-                why = "its regime is in no other" if made else "its task was not made from its settings"
-                warnings.warn(f"the study runs in one process, as {why}", stacklevel=3)
+                warnings.warn(f"the study runs in one process, as {here}", stacklevel=3)
             return 1
         if self.workers != "auto":
             return self.workers
         return worker_count(steps, self._model[1]) if self.device.type == "cpu" else 1
+
+    def _only_here(self) -> str | None:
+        """Reason, as a clause, why no other process can run the study: of what was registered here alone; or None."""
+        criteria = {one.criterion for one in map(pruning_method, self.config.methods)} - {""}
+        if not is_installed(self.config.regime):
+            return "its regime is in no other"
+        if not IMPORTANCES.is_installed(self.config.search.importance):
+            return "its importance is in no other"
+        return None if all(map(CRITERIA.is_installed, criteria)) else "its criterion is in no other"
 
     def _share(self, steps: Sequence[StudyStep], bars: ProgressBars, workers: int) -> None:
         job = {

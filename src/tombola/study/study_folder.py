@@ -98,9 +98,10 @@ class StudyFolder:
         references, shared = task.references("dev"), not task.trained or self._share_full(have)
         ticket = _predictions(have.values())
         kinds = pruning_method(method).sites or ("weights",)
-        empty = [not any(map(read_row(place).__getitem__, kinds)) for place in have.values()]
+        rows = [read_row(place) for place in have.values()]
+        empty, entire = [not any(map(row.__getitem__, kinds)) for row in rows], [row["sparsity"] == 0 for row in rows]
         verdict = statistics.verdict(
-            metric, full, ticket, references, seed=0, resamples=resamples, shared=shared, empty=empty
+            metric, full, ticket, references, seed=0, resamples=resamples, shared=shared, empty=empty, entire=entire
         )
         against = {}
         for control in _CONTROLS.get(name, ()):
@@ -113,7 +114,7 @@ class StudyFolder:
         which = f"the {name} ticket" if name in TICKETS else _SUPER[name]
         sentence = verdict.sentence(f"{which} of {in_words(method)}", trained=stage == "retrained")
         more = beside_controls(against) if verdict.learned and not verdict.says_nothing else ""
-        if verdict.learned and verdict.says_nothing and name == "good":
+        if verdict.learned and (verdict.empty or verdict.alike) and name == "good":
             # Of a search it is the threshold's doing; bad and random tickets may well be no better.
             more = "A threshold that it holds is held without it: take the threshold over chance (--over-chance)."
         return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)

@@ -20,7 +20,7 @@ import psutil
 import torch
 
 from tombola.foundations import resources
-from tombola.foundations.errors import MemoryRanOutError, TombolaError
+from tombola.foundations.errors import FailedError, MemoryRanOutError, TombolaError
 from tombola.foundations.progress import ProgressLine
 from tombola.study.step import StudyStep
 
@@ -129,8 +129,8 @@ class Worker:
                 f"a worker process did nothing for {HUNG / 60:g} minutes {at}, and was ended: it was stopped, or waits "
                 "for a disk or a lock; start again, finished steps are kept"
             )
-        if kind == "TombolaError":
-            return TombolaError(text)
+        if kind in ("TombolaError", "FailedError"):
+            return (FailedError if kind == "FailedError" else TombolaError)(text)
         if kind == "OutOfMemoryError":
             return torch.OutOfMemoryError(text.strip().splitlines()[-1])
         if kind == "MemoryRanOutError":

@@ -29,6 +29,9 @@ class Subnetwork:
     ticket: Ticket
     present: Ticket
 
+    def __repr__(self) -> str:
+        return f"Subnetwork({type(self.model).__name__}, {self.ticket})"
+
     @property
     def gated(self) -> bool:
         """True if sites that the ticket pruned are still there and need gates at zero."""

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ State = Literal["pretrained", "init", "trained"]
 """State in which a model is loaded."""
 
 Predictions = NDArray[np.int64] | NDArray[np.float64]
-"""[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew."""
+"""[examples]: class ids (int64) or values (float64); [examples, features] of images that a model drew, or int64
+[examples, answers] where an example has several, padded with `tombola.metrics.scores.NOTHING`."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """Output of a model for a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch]."""
+    """Output of a model for a batch: `losses` fp32 [batch], with their graph, and `predictions` [batch, ...]."""
 
     losses: Tensor
     predictions: Tensor
@@ -64,6 +66,7 @@ class Task(ABC):
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
         passes: forward passes of the model that an example takes when it is scored; training takes one.
         tolerates_nan: whether an output that is not finite counts as failure; otherwise it ends the evaluation.
+        unfit: analyses that cannot be asked of it → why, as a sentence; a study leaves them out and says so.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Task(ABC):
     trained: bool = True
     passes: float = 1.0
     tolerates_nan: bool = False
+    unfit: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.foundations.errors import TombolaError, system_errors, unknown
+from tombola.foundations.parsing import is_hub_id
 from tombola.foundations.settings import setting_fields
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 
@@ -19,8 +20,8 @@ ENTRY_POINTS = "tombola.regimes"
 """Group of the entry points by which an installed package brings regimes of its own."""
 TAKEN = frozenset(
     (
-        *("command", "config", "density", "help", "json", "method", "out", "preset", "save", "schema", "seed", "seeds"),
-        *("ticket", "typed", "workers"),
+        *("command", "config", "density", "help", "json", "method", "out", "preset", "sample_config", "save", "schema"),
+        *("dry_run", "seed", "seeds", "continue", "ticket", "typed", "workers"),
     )
 )
 """Names of the commands' own flags, which no setting may have."""
@@ -120,10 +121,11 @@ def owners(setting: str) -> Iterator[Regime]:
 
 
 def check_task(name: str) -> None:
-    """Raise a TombolaError where a task is unknown, and no file or folder either."""
+    """Raise a TombolaError where a task is unknown, no file or folder, and cannot be `owner/name` of the hub either."""
     with system_errors():
-        if name not in (known := named_tasks()) and not Path(name).expanduser().exists():
-            raise TombolaError(f"{unknown('task', name, known)}; and there is no file or folder of this name")
+        if name in (known := named_tasks()) or is_hub_id(name) or Path(name).expanduser().exists():
+            return
+        raise TombolaError(f"{unknown('task', name, known)}; and there is no file or folder of this name")
 
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.plurals import plural
 from tombola.tickets.ticket import Ticket
 
 HEADS, MLPS = "head_mask.npy", "mlp_mask.npy"
@@ -171,4 +172,4 @@ def _mask(path: Path, axes: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _shape(heads: NDArray[np.bool_]) -> str:
-    return f"{heads.shape[0]} layers of {heads.shape[1]} heads"
+    return f"{plural(heads.shape[0], 'layer')} of {plural(heads.shape[1], 'head')}"

@@ -20,6 +20,7 @@ from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.frozen_dict import FrozenDict
 from tombola.foundations.parsing import json_value
+from tombola.foundations.shown import Shown
 from tombola.tickets.kinds import BLOCK, TICKET_KINDS, TicketKind, kinds_in_words
 
 
@@ -38,7 +39,7 @@ BESIDE = "ticket"
 
 
 @dataclass(frozen=True, eq=False)
-class Ticket:
+class Ticket(Shown):
     """A subnetwork: its masks, the architecture they fit, and where they came from.
 
     Attributes:

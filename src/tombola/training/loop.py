@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
-from tombola.foundations.progress import SILENT, Progress
+from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.pruning.evaluation import on_device
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
@@ -33,7 +34,7 @@ def train(
     first_step: int = 0,
     at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
     precision: Precision = "fp32",
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> None:
     """Train a model in place on the task's training split.
 
@@ -48,7 +49,7 @@ def train(
         first_step: optimizer steps of the recipe to skip, for weights rewound to that step.
         at_step: (k, callback): call back with the model as it is after k steps.
         precision: of the forward passes.
-        progress: counts examples.
+        progress: counts examples; True for a bar on stderr.
 
     Raises:
         TombolaError: the loss is no longer finite, or there is nothing to train.
@@ -56,9 +57,13 @@ def train(
     recipe = recipe or Recipe()
     total = recipe.steps(task.size("train"))
     if first_step >= total:
-        raise TombolaError(f"cannot rewind to step {first_step}: the recipe has {total} steps; choose an earlier one")
+        raise TombolaError(
+            f"cannot rewind to step {first_step}: the recipe has {plural(total, 'step')}; choose an earlier one"
+        )
     if at_step is not None and not 0 <= at_step[0] < total:
-        raise TombolaError(f"cannot save step {at_step[0]}: the recipe has {total} steps; choose an earlier one")
+        raise TombolaError(
+            f"cannot save step {at_step[0]}: the recipe has {plural(total, 'step')}; choose an earlier one"
+        )
     device = device_of(model)
     masks = [] if mask_ticket is None else _masks(model, mask_ticket)
     optimizer = _optimizer(model, recipe, device)
@@ -70,7 +75,8 @@ def train(
     model.train()
     step = 0
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    examples = task.size("train") * recipe.epochs
+    with shown(progress, "training", examples) as counted, torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         for epoch in range(recipe.epochs):
             for batch in task.batches("train", recipe.batch_size, shuffle=seed * 1009 + epoch):
@@ -95,7 +101,7 @@ def train(
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 schedule.step()
-                progress.advance(len(batch.indices))
+                counted.advance(len(batch.indices))
     model.train(training)
 
 
@@ -111,7 +117,7 @@ def retrain(
     first_step: int = 0,
     low_rank: LowRank | None = None,
     precision: Precision = "fp32",
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> Subnetwork:
     """Train the ticket's part of a rewound model, with the full model's recipe and seed.
 

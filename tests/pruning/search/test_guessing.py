@@ -15,7 +15,7 @@ from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.metrics.scores import METRICS, bound
 from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.one_shot import one_shot
-from tombola.pruning.search.guessing import check_full_model, warnings
+from tombola.pruning.search.guessing import GuessingWarning, check_full_model, no_better
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.text.task import TextTask
@@ -101,13 +101,13 @@ def test_constant_values_are_refused() -> None:
 def test_a_model_at_chance_is_said_before_the_search() -> None:
     # A note in the bar would be gone with it.
     evaluation = EvaluationOptions(progress=ProgressLine(ProgressBars("a job", 1.0)))
-    with pytest.warns(UserWarning, match="does not clearly beat guessing"):
+    with pytest.warns(GuessingWarning, match="does not clearly beat guessing"):
         search_ticket(classifier(dtype=torch.float32), task(), "heads", evaluation=evaluation)
 
 
 def test_a_threshold_that_guessing_holds_is_said_and_can_be_taken_over_chance() -> None:
     model, own = trained(), task()
-    with pytest.warns(UserWarning, match="holds the threshold"):
+    with pytest.warns(GuessingWarning, match="holds the threshold"):
         found = search_ticket(model, own, "heads", options=SearchOptions(threshold=0.5))
     full, right = found.full_score, own.references("dev")
     guessed = max(float((right == label).mean()) for label in (0, 1))
@@ -133,4 +133,4 @@ def test_the_bound_over_chance() -> None:
 
 def test_a_model_that_is_good_has_no_warnings() -> None:
     own = task()
-    assert not list(warnings(own, own.references("dev"), "dev", 0.9))
+    assert no_better(own, own.references("dev"), "dev", 0.9) is None

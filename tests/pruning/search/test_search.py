@@ -23,7 +23,7 @@ from tombola.metrics.scores import metric
 from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
-from tombola.pruning.search.records import Search
+from tombola.pruning.search.records import NoTicketWarning, Search
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind
@@ -51,7 +51,7 @@ def made_up(fake: Fake) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.pruning.search.loop.evaluate", fake)
         patch.setattr("tombola.pruning.search.loop.check_full_model", lambda *_: None)
-        patch.setattr("tombola.pruning.search.loop.warnings", lambda *_: ())
+        patch.setattr("tombola.pruning.search.loop.no_better", lambda *_: None)
         yield patch
 
 
@@ -187,9 +187,17 @@ def test_a_metric_that_falls_may_rise_to_its_bound(error: float, holds: bool) ->
 
 
 def test_a_search_that_leaves_nothing_says_so_where_nobody_listens() -> None:
-    with pytest.warns(UserWarning, match="nothing of the ticket is left: on .* a network without any holds"):
+    with pytest.warns(NoTicketWarning, match="no ticket of .* was found on .*: with nothing of the model left"):
         found = run(Fake(made_up_scores(0, "never falls")))
     assert not len(found.good)
+    assert not found.found
+
+
+def test_a_search_whose_first_cut_does_not_hold_says_so_where_nobody_listens() -> None:
+    with pytest.warns(NoTicketWarning, match=r"no ticket of .* scores 0.100, and the threshold is 0.900"):
+        found = run(Fake(lambda ticket: 1.0 if len(ticket) == 33 else 0.1))
+    assert len(found.good) == found.good.total
+    assert not found.found
 
 
 @given(seed=st.integers(0, 10**6), kind=st.sampled_from(["falls", "random", "never falls"]))
@@ -414,7 +422,7 @@ def test_norms_over_all_heads_choose_by_masked_models(importance: Literal["per-e
     )
     found = search_ticket(model, task, "heads", options=options)
     ticket = Ticket.full(dissect(model), "heads")
-    evaluation = EvaluationOptions(accumulated=importance == "accumulated")
+    evaluation = EvaluationOptions(importance=importance)
     for one in found.passes[1:]:
         values = evaluate(masked(model, ticket), task, evaluation, importance=True).importance
         assert values is not None

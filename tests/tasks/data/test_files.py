@@ -1,6 +1,7 @@
 """The user's own files: every kind is read, every fault is named with its file and line."""
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data.corpus import Corpus
-from tombola.tasks.data.files import read, records
+from tombola.tasks.data.files import records
+from tombola.tasks.data.own_data import read
 
 TSV = "text\tlabel\nit's \"good\tpos\nbad\tneg\n"
 CSV = 'text,label\n"it\'s ""good",pos\nbad,neg\n'
@@ -35,7 +37,7 @@ def same(corpus: Corpus) -> bool:
 
 
 @pytest.mark.parametrize(("suffix", "content"), [("tsv", TSV), ("csv", CSV), ("jsonl", JSONL), ("json", JSONL)])
-@pytest.mark.parametrize("dress", ["plain", "crlf", "bom", "no last newline", "blank lines"])
+@pytest.mark.parametrize("dress", ["plain", "crlf", "bom", "no last newline", "blank lines", "gzip"])
 def test_every_kind_of_file_in_every_dress(tmp_path: Path, suffix: str, content: str, dress: str) -> None:
     raw = {
         "plain": content.encode(),
@@ -43,8 +45,10 @@ def test_every_kind_of_file_in_every_dress(tmp_path: Path, suffix: str, content:
         "bom": b"\xef\xbb\xbf" + content.encode(),
         "no last newline": content.rstrip("\n").encode(),
         "blank lines": content.replace("\n", "\n\n").encode(),
+        "gzip": gzip.compress(content.encode()),
     }[dress]
-    write(tmp_path, **{f"train__{suffix}": raw, f"dev__{suffix}": raw})
+    suffix += ".gz" if dress == "gzip" else ""
+    write(tmp_path, **{f"train.{suffix}": raw, f"dev.{suffix}": raw})
     assert same(read(tmp_path))
     assert same(read(tmp_path / f"train.{suffix}", validation_file=tmp_path / f"dev.{suffix}"))
 
@@ -144,10 +148,9 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match="holds no train file"):
         read(tmp_path)
     write(tmp_path, train__tsv=TSV)
-    with pytest.raises(TombolaError, match="holds no dev file"):
-        read(tmp_path)
-    with pytest.raises(TombolaError, match="training rows only; give a dev file"):
-        read(tmp_path / "train.tsv")
+    for alone in (tmp_path, tmp_path / "train.tsv"):
+        with pytest.raises(TombolaError, match=r"2 rows are too few to split a share of 0.2 off that judges; give dev"):
+            read(alone)
     with pytest.raises(TombolaError, match=r"gone.tsv does not exist"):
         read(tmp_path / "train.tsv", validation_file=tmp_path / "gone.tsv")
     with pytest.raises(TombolaError, match="is a folder; give a file"):
@@ -175,12 +178,12 @@ def test_a_folder_saved_by_datasets(tmp_path: Path) -> None:
         read(tmp_path / "all", text_column="x")
     train, test = tmp_path / "all" / "train", tmp_path / "all" / "test"
     assert read(train, validation_file=test).classes == ("bad", "ace")
-    with pytest.raises(TombolaError, match="training rows only"):
+    with pytest.raises(TombolaError, match="2 rows are too few to split"):
         read(train)
     with pytest.raises(TombolaError, match="holds several splits"):
         read(train, validation_file=tmp_path / "all")
-    DatasetDict(train=saved(["n", "y"])).save_to_disk(str(tmp_path / "half"))
-    with pytest.raises(TombolaError, match="holds the splits train; it needs train and one of dev"):
+    DatasetDict(train=saved(["n", "y"]), others=saved(["n", "y"])).save_to_disk(str(tmp_path / "half"))
+    with pytest.raises(TombolaError, match="holds the splits train, others; it needs train and one of dev"):
         read(tmp_path / "half")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from builders.unets import UNET
 from tombola import controls
-from tombola.architectures.denoisers import DenoiserPreset
+from tombola.architectures.denoiser_preset import DenoiserPreset
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, EvaluationOptions, evaluate, score

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
+from sklearn import metrics as sk
+from sklearn.utils.class_weight import compute_class_weight
 from tokenizers import processors
 from torch import nn
 from transformers import (
@@ -32,7 +34,8 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.text.task import TextTask, TextTaskOptions
+from tombola.tasks.text.fine_tuned import TextTaskOptions
+from tombola.tasks.text.task import TextTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 
@@ -479,3 +482,49 @@ def test_splits_by_names_are_no_rows() -> None:
     splits = {"train": rows(40, 1), "validation": rows(20, 2)}
     with pytest.raises(TombolaError, match="not splits by names; give them one by one, as 'train'"):
         TextTask.from_rows(splits, splits, tokenizer())  # type: ignore[arg-type]
+
+
+def test_a_ranking_is_scored_by_probabilities(checkpoint: Path) -> None:
+    task = build(score="roc_auc")
+    model = task.load(str(checkpoint), seed=0)
+    train(model, task, Recipe(epochs=2, learning_rate=3e-3))
+    found = score(model, task)
+    dev = rows(40, 2)
+    with torch.no_grad():
+        alone = [
+            torch.softmax(model(**tokenizer()(row["text"], return_tensors="pt")).logits, -1)[0, 1].item() for row in dev
+        ]
+    labels = [task.corpus.classes.index(row["label"]) for row in dev]  # type: ignore[union-attr]
+    np.testing.assert_allclose(found.predictions, alone, atol=1e-5)
+    assert found.score == pytest.approx(sk.roc_auc_score(labels, alone))
+    assert task.metric.score(task.guess("dev"), task.references("dev")) == 0.5
+    assert task.misread(found.predictions, "dev") is None
+    assert "run against those of your-data (roc_auc" in str(task.misread(1 - found.predictions, "dev"))
+    with pytest.raises(TombolaError, match="roc_auc and accuracy cannot score one model"):
+        build(score="roc_auc", search="accuracy")
+    with pytest.raises(TombolaError, match="roc_auc does not score values"):
+        build(values := [{"text": str(n), "label": n} for n in range(9)], values, score="roc_auc", regression=True)
+
+
+def test_a_function_is_a_metric_too(checkpoint: Path) -> None:
+    task = build(score=sk.balanced_accuracy_score)
+    found = score(task.load(str(checkpoint), seed=0), task)
+    assert found.score == pytest.approx(sk.balanced_accuracy_score(task.references("dev"), found.predictions))
+    assert task.facts()["metric"] == "balanced_accuracy_score"
+
+
+def test_balanced_classes_weigh_alike(checkpoint: Path) -> None:
+    data = [{"text": f"word {n}", "label": "rare" if n % 8 == 0 else "usual"} for n in range(40)]
+    plain, balanced = build(data, data), build(data, data, class_weights="balanced")
+    model = plain.load(str(checkpoint), seed=0).eval()
+    labels = plain.references("train")
+    wanted = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)[labels]
+    for ours, theirs in zip(balanced.batches("train", 8), plain.batches("train", 8), strict=True):
+        with torch.no_grad():
+            losses, unweighted = balanced.output(model, ours).losses, plain.output(model, theirs).losses
+        np.testing.assert_allclose(losses, unweighted * torch.from_numpy(wanted[ours.indices]), rtol=1e-5)
+    with pytest.raises(TombolaError, match="unknown class_weights 'even'; known: none, balanced"):
+        build(class_weights="even")
+    values = [{"text": str(n), "label": n} for n in range(9)]
+    with pytest.raises(TombolaError, match="class_weights are of classes"):
+        build(values, values, regression=True, class_weights="balanced")

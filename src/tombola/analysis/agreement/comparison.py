@@ -169,7 +169,7 @@ def compare(
 
 
 def _unfitting(kind: TicketKind, found: TicketKindComparison) -> Iterator[str]:
-    """What in the comparison of tickets of a kind does not fit that kind, or its tasks."""
+    """Parts of the comparison of tickets of a kind that do not fit it, or its tasks, in words."""
     if not found.tasks:
         yield "tasks: there are none"
     sites = set(kind.split("+"))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +12,13 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.analysis.attention.attention_maps import WEIGHTINGS
 from tombola.analysis.attention.pattern_classes import CLASSES, Structure
+from tombola.foundations.errors import printable
 
 SHORTEST, LONGEST = 6, 24
 """Tokens of an input that is shown: enough to have a pattern, few enough to be read."""
+
+_METASPACE = "▁"
+"""Space of SentencePiece."""
 
 
 @dataclass(frozen=True)
@@ -111,4 +116,22 @@ class BestExampleMaps:
     def _read(self, ids: Tensor | None, tokens: int) -> list[str]:
         if ids is None or self._tokenizer is None:
             return [str(place) for place in range(tokens)] if ids is None else [str(int(one)) for one in ids]
-        return [str(token) for token in self._tokenizer.convert_ids_to_tokens(ids.tolist())]
+        return readable_tokens(self._tokenizer, ids.tolist())
+
+
+def readable_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[str]:
+    """Tokens as they read: ` movie` of a byte-level tokenizer's `Ġmovie`, `\\n` of its `Ċ`, and `##ing` as it is.
+
+    A space before a token says that a word begins; a part of a character alone reads as the replacement character.
+    """
+    return [printable(_readable(tokenizer, one)) for one in ids]
+
+
+def _readable(tokenizer: PreTrainedTokenizerBase, one: int) -> str:
+    token = str(tokenizer.convert_ids_to_tokens(one))
+    if one in tokenizer.all_special_ids:
+        return token
+    if _METASPACE in token:
+        # Decoding drops it at the beginning of a text.
+        return token.replace(_METASPACE, " ")
+    return str(tokenizer.decode([one], clean_up_tokenization_spaces=False)) or token

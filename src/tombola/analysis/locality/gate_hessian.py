@@ -12,7 +12,7 @@ from tombola.analysis.forward_passes import SampleOptions, eager, sampled
 from tombola.analysis.locality.interactions import NOTHING, Deletions, Interactions, Site
 from tombola.architectures.parameters import device_of, evaluating
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.progress import Progress
+from tombola.foundations.progress import Progress, shown
 from tombola.pruning.evaluation import on_device
 from tombola.subnetworks.gates import Gates, Place, attach, ticket_gates
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
@@ -63,8 +63,7 @@ def interactions(
     if ticket is not None and ticket.kind != "heads+mlps":
         raise TombolaError(f"interactions are between heads and MLPs; this ticket is of {ticket.kind}")
     subnetwork = whole(model) if ticket is None else shrunk(model, ticket)
-    progress = options.progress
-    with evaluating(subnetwork.model), eager(subnetwork.model):
+    with shown(options.progress, "interactions") as progress, evaluating(subnetwork.model), eager(subnetwork.model):
         batches = [on_device(batch, subnetwork.model) for batch in sampled(task, options)]
         sites = _sites(subnetwork.present)
         if len(sites) < 2:

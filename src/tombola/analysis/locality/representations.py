@@ -93,13 +93,17 @@ def representations(
         training: training examples of the probes, at random; None for all.
 
     Raises:
-        TombolaError: as `hidden_states`; or there are fewer than five examples.
+        TombolaError: as `hidden_states`; there are fewer than five examples, or they have several labels each.
     """
     split, seed = options.split, options.seed
     if (found := min(task.size(split), options.sample or task.size(split))) < FEWEST:
         raise TombolaError(f"{found} {split} examples have no geometry to compare; take {FEWEST} or more")
     reference = hidden_states(full, task, options)
     references = task.references(split)[reference.indices]
+    if references.ndim > 1:
+        raise TombolaError(
+            f"representations are probed for one label an example, and those of {task.title} have several"
+        )
     models = {}
     makers: dict[str, Callable[[], Subnetwork]] = {FULL: lambda: full, **others}
     for name, make in makers.items():

@@ -3,12 +3,11 @@
 A ticket that holds 90 % of a score says nothing where a constant predictor holds as much.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics import statistics
+from tombola.metrics.scores import NOTHING
 from tombola.tasks.base import Predictions, Task
 
 _RESAMPLES = 1000
@@ -36,30 +35,39 @@ def check_full_model(task: Task, predictions: Predictions, split: str) -> None:
 
 def check_labels(task: Task, split: str) -> None:
     """Refuse a split of one label alone, on which nothing can be judged; a TombolaError."""
-    if task.metric.kind in ("classes", "binary", "values") and len(np.unique(task.references(split))) == 1:
+    if task.metric.kind in ("abilities", "features"):
+        return
+    references = task.references(split)
+    if len(np.unique(references[references != NOTHING])) == 1:
         raise TombolaError(
             f"all rows of {task.title} to judge on ({split}: {task.size(split)}) have one label, so that whoever "
             "always says it is right; give rows with several"
         )
 
 
-def warnings(task: Task, predictions: Predictions, split: str, bound: float) -> Iterator[str]:
-    """Sentences on what makes a search say little: a full model at chance, a threshold that guessing holds.
+class GuessingWarning(UserWarning):
+    """Warning of a search that will say little: guessing is as good as the full model, or holds the threshold."""
 
-    `bound` is the worst score that holds the threshold.
+
+def no_better(task: Task, predictions: Predictions, split: str, bound: float) -> str | None:
+    """Sentence on what makes a search say little: a full model at chance, or a threshold that guessing holds.
+
+    `bound` is the worst score that holds the threshold. None where there is nothing to say.
     """
     metric, references = task.metric, task.references(split)
     score, chance = metric.score(predictions, references), metric.chance(references)
     low, high = score, score
-    if metric.axes == 1:
+    # That of features takes minutes.
+    if metric.kind != "features":
         low, high = statistics.interval(metric, predictions, references, seed=0, resamples=_RESAMPLES)
     if not metric.beats(low, high, chance):
-        yield (
+        return (
             f"the full model does not clearly beat guessing on {task.title} ({score:.3f}, guessing {chance:.3f}): its "
             "tickets will say nothing; train it on more rows or for longer"
         )
-    elif metric.holds(chance, bound):
-        yield (
+    if metric.holds(chance, bound):
+        return (
             f"who always guesses alike scores {chance:.3f} on {task.title} and holds the threshold ({bound:.3f}): the "
             "ticket need be no better; take the threshold over chance (--over-chance)"
         )
+    return None

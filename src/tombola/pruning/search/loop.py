@@ -10,15 +10,18 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.progress import Progress, shown
+from tombola.metrics.scores import metric_title
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
-from tombola.pruning.search.guessing import accepted, check_full_model, warnings
+from tombola.pruning.search.guessing import GuessingWarning, accepted, check_full_model, no_better
 from tombola.pruning.search.options import SearchOptions
-from tombola.pruning.search.records import Search, SearchPass
+from tombola.pruning.search.records import NoTicketWarning, Search, SearchPass
 from tombola.pruning.search.sites import group_phases, site_phases
 from tombola.pruning.search.strategy import Cut, Phase, State
 from tombola.pruning.search.weights import WeightPruner, weight_phases
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Predictions, Task
+from tombola.tickets.kinds import counted
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
@@ -38,6 +41,7 @@ def search_ticket(
     full: Evaluation | None = None,
     retrain: Retrain | None = None,
     seed: int = 0,
+    progress: Progress | bool | None = None,
 ) -> Search:
     """Find the smallest ticket whose score holds.
 
@@ -58,13 +62,19 @@ def search_ticket(
             magnitudes, or importances, and each score is the retrained one. Other methods for weights, which begin
             with the full model each time, do without.
         seed: of calibration text and of random pruning.
+        progress: in place of that of the evaluation; True for a bar on stderr.
+
+    Warns:
+        GuessingWarning: the full model does not clearly beat guessing, or guessing holds the threshold.
+        NoTicketWarning: no cut held, so that the good ticket is the whole model; or nothing of it is left. Then the
+            search's `found` is false.
 
     Raises:
         TombolaError: unknown pruning method or architecture; the split is empty, or has one label alone; the model's
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options, given, task = options or SearchOptions(), task, task.for_search()
-    evaluation = replace(evaluation, accumulated=options.importance == "accumulated")
+    evaluation = replace(evaluation, importance=options.importance).showing(progress)
     if full is not None and task is not given:
         # It was scored by the task's own metric.
         full = full.scored_by(task, evaluation.split)
@@ -72,10 +82,11 @@ def search_ticket(
     trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
     if trains and plan.full_ticket.sites and options.normalise_over == "all":
         raise TombolaError("normalise_over all needs masked heads, which a search that trains between cuts has not")
-    run = _Run(model, task, plan, options, evaluation, retrain if trains else None)
-    state = entire = run.begin(full)
-    for phase in plan.phases:
-        state = run.run_phase(phase, state)
+    with shown(evaluation.progress, f"search of {plan.method.name}") as counted:
+        run = _Run(model, task, plan, options, evaluation.showing(counted), retrain if trains else None)
+        state = entire = run.begin(full)
+        for phase in plan.phases:
+            state = run.run_phase(phase, state)
     good = run.good_ticket(entire, state)
     trained = state.part if trains and state is not entire else None
     return Search(good, tuple(run.passes), tuple(run.predictions), state.evaluation, state.updated, trained)
@@ -133,9 +144,9 @@ class _Run:
         self.bound = accepted(task, full.score, options.threshold, split, over_chance=over)
         if options.curve_until is not None:
             self.curve_bound = accepted(task, full.score, options.curve_until, split, over_chance=over)
-        for warning in warnings(task, full.predictions, split, self.bound):
+        if (why := no_better(task, full.predictions, split, self.bound)) is not None:
             # Past a method, the search, and what decorates it. A note would go with the bar.
-            warn(warning, stacklevel=4)
+            warn(why, GuessingWarning, stacklevel=4)
         self._log("full", Cut(full_ticket, {}), full, holds=True, seconds=full.seconds)
         return State(full_ticket, full, part)
 
@@ -158,7 +169,7 @@ class _Run:
         return holding
 
     def good_ticket(self, entire: State, found: State) -> Ticket:
-        """The ticket of a state, with its provenance; nothing of it may be left, which is said."""
+        """The ticket of a state, with its provenance; all of it or nothing may be left, which is said."""
         task, split = self.task, self.evaluation.split
         facts: dict[str, object] = {
             "method": self.plan.method.name,
@@ -173,13 +184,28 @@ class _Run:
         if self.plan.full_ticket.sites:
             # Where none other is named, the pass that scores ranks the sites too.
             facts["importance"] = dict(task.text_facts(task.importance_split or split))
-        if not len(found.ticket):
-            warn(
-                f"nothing of the ticket is left: on {task.name} a network without any holds the threshold "
-                f"({self.bound:.3f}) as well; take the threshold over chance (--over-chance)",
-                stacklevel=4,
-            )
+        if (why := self._nothing_found(found)) is not None:
+            warn(why, NoTicketWarning, stacklevel=4)
         return found.ticket.with_provenance(ticket="good", **facts)
+
+    def _nothing_found(self, found: State) -> str | None:
+        """Sentence on a search that ends with nothing, or all, of the model; None where it found a ticket."""
+        of = f"no ticket of {in_words(self.plan.method.name)} was found on {self.task.name}"
+        if not len(found.ticket):
+            return (
+                f"{of}: with nothing of the model left, the threshold ({self.bound:.3f}) holds as well; train the "
+                "model for longer, or take the threshold over chance (--over-chance)"
+            )
+        if len(found.ticket) < found.ticket.total:
+            return None
+        first = next((one for one in self.passes[1:]), None)
+        if first is None:
+            return f"{of}: there is nothing that could be cut"
+        return (
+            f"{of}: the first cut, of {first.sparsity:.1%} of the weights, scores {first.score:.3f}, and the "
+            f"threshold is {self.bound:.3f}; lower it (--threshold), take smaller steps, or cut once to a size "
+            "(--density)"
+        )
 
     def _evaluate(self, part: Subnetwork) -> Evaluation:
         sites = bool(self.plan.full_ticket.sites)
@@ -205,7 +231,7 @@ class _Run:
         else:
             every = self.options.normalise_over == "all"
             importance = importance and importance.normalised(self.plan.normalise_layers, every=every)
-            kept = ", ".join(f"{survivors[kind]} {in_words(kind)}" for kind in ticket.sites)
+            kept = ", ".join(counted(survivors[kind], kind) for kind in ticket.sites)
         split = self.evaluation.split
         references = self.task.references(split)
         self.passes.append(
@@ -228,8 +254,11 @@ class _Run:
             )
         )
         self.predictions.append(evaluation.predictions)
-        note = f"iteration {len(self.passes) - 1}: {kept}, {evaluation.score:.4f} (threshold {self.bound:.4f})"
-        self.evaluation.progress.note(note)
+        metric = self.task.metric
+        needed = f"{'at least' if metric.higher_is_better else 'at most'} {self.bound:.4f}"
+        scored = f"{metric_title(metric.name)} {evaluation.score:.4f} (threshold: {needed})"
+        note = f"iteration {len(self.passes) - 1}: {kept}, {scored}"
+        self.evaluation.receiver.note(note)
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:

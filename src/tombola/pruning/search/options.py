@@ -3,13 +3,15 @@
 import math
 from typing import Annotated, Literal
 
-from tombola.foundations.errors import TombolaError
-from tombola.foundations.settings import Count, Flag, ProperShare, Share, Whole, described, settings
+from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.settings import Count, Flag, ProperShare, Share, Text, Whole, described, settings
+from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.tickets.kinds import BLOCK
 
 SAMPLES, SEQUENCE_LENGTH = 128, 2048
 """Calibration text of Wanda and SparseGPT (Sun et al. 2024; Frantar, Alistarh 2023): examples, and tokens of each."""
 _setting = described("the search")
+_OTHERS = "".join(f"; {name}" for name in [*IMPORTANCES][2:])
 
 
 @settings
@@ -51,8 +53,12 @@ class SearchOptions:
         Literal["survivors", "all"], _setting("heads whose importance makes that norm: the layer's survivors, or all")
     ] = "survivors"
     importance: Annotated[
-        Literal["per-example", "accumulated"],
-        _setting("mean size of each example's gradient, or size of the sum of all batches so far, as the paper's code"),
+        Text,
+        _setting(
+            "by what sites are ranked: per-example, the mean size of each example's gradient; accumulated, the size of "
+            f"the sum of all batches so far, as the paper's code{_OTHERS}",
+            enum=[*IMPORTANCES],
+        ),
     ] = "per-example"
     emptied_attention: Annotated[
         Literal["bias", "nothing"],
@@ -67,6 +73,7 @@ class SearchOptions:
     ] = SEQUENCE_LENGTH
 
     def __post_init__(self) -> None:
+        check_choice("importance", self.importance, IMPORTANCES, setting="importance")
         if self.curve_until is not None and self.curve_until > self.threshold:
             raise TombolaError(
                 f"curve_until must lie above 0 and at most at the threshold {self.threshold}, not {self.curve_until}"

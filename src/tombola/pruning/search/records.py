@@ -11,6 +11,7 @@ from torch import nn
 from tombola.foundations.atomic_files import read_lines, write_bytes, write_lines
 from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.json_dataclasses import read
+from tombola.foundations.shown import Shown
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.importance import Importance
 from tombola.subnetworks.subnetwork import Subnetwork
@@ -24,6 +25,10 @@ GOOD = "good.safetensors"
 """The file of the evaluation of the good ticket's state."""
 SEARCH_FILES = ("search.jsonl", PREDICTIONS, GOOD)
 """Files of a search, beside the folder of its ticket."""
+
+
+class NoTicketWarning(UserWarning):
+    """Warning of a search that found no ticket: no cut held, or nothing that is left holds as well."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,11 @@ class SearchPass:
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class Search(Shown):
     """A finished search.
 
     Attributes:
-        good: the smallest ticket found whose score holds.
+        good: the smallest ticket found whose score holds; the whole model where no cut held, see `found`.
         passes: every iteration, the full model first.
         predictions: [examples] of every iteration, from which intervals are drawn; none when it was read from disk.
         evaluation: of the good ticket's state, on the search split.
@@ -88,6 +93,11 @@ class Search:
     def kind(self) -> TicketKind:
         """Kind of the good ticket: what was removed."""
         return self.good.kind
+
+    @property
+    def found(self) -> bool:
+        """True if it found a ticket: some of the model is gone, and some is left."""
+        return 0 < len(self.good) < self.good.total
 
     @property
     def full_score(self) -> float:

@@ -9,11 +9,10 @@ from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.progress import SILENT, Progress
-from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.search.options import SearchOptions, share_of
 from tombola.pruning.search.strategy import Cut, Phase, State, Strategy
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut
-from tombola.pruning.weight_pruning import WeightPruning, prune_weights
+from tombola.pruning.weight_pruning import WeightPruning, keep_by_criterion, prune_weights
 from tombola.tasks.base import Task
 from tombola.tickets.nm_sparsity import WeightPattern
 from tombola.tickets.pruning_methods import PruningMethod
@@ -23,12 +22,12 @@ from tombola.tickets.pruning_methods import PruningMethod
 class WeightPruner:
     """Prunes weights of a full model, which is not changed, by a method of weights.
 
-    Where the method goes by activations, the task gives calibration text, and `options` say how much. `seed` is that of
-    the text and of random pruning.
+    Where the method goes by activations, the task gives calibration text, and `options` say how much; others need none.
+    `seed` is that of the text and of random pruning.
     """
 
     model: nn.Module
-    task: Task
+    task: Task | None
     method: PruningMethod
     options: SearchOptions
     seed: int = 0
@@ -38,15 +37,15 @@ class WeightPruner:
         """True if the method changes the weights that survive."""
         return CRITERIA[self.method.criterion].updates
 
-    def prune(self, sparsity: float | None, progress: Progress = SILENT) -> WeightPruning:
+    def prune(self, sparsity: float | None, progress: Progress | bool = SILENT) -> WeightPruning:
         """Prune to a sparsity; with a pattern, to the pattern's own. `progress` counts examples of every layer."""
         method, text = self.method, None
         share = None if method.pattern else sparsity
         cut = WeightCut(method.criterion, share, pattern=method.pattern, scope=method.scope, seed=self.seed)
-        if cut.calibrated:
+        if cut.calibrated and self.task is not None:
             text = self.task.calibration_text(self.options.calibration_samples, self.options.sequence_length, self.seed)
         found = prune_weights(self.model, cut, calibration=text, progress=progress)
-        if text is None:
+        if text is None or self.task is None:
             return found
         read = cast(Mapping[str, object], found.ticket.provenance["calibration"])
         read = {**self.task.text_facts("train"), **read, "seed": self.seed}
@@ -65,17 +64,17 @@ def weight_phases(pruner: WeightPruner, anatomy: Anatomy) -> Iterator[Phase]:
         counts = iter([anatomy.weights - round(WeightPattern.parse(method.pattern).sparsity * anatomy.weights)])
     strategy: Strategy = partial(_from_full_model, pruner, counts)
     if method.iterative:
-        strategy = partial(_smallest_weights, anatomy, counts)
+        strategy = partial(_smallest_weights, anatomy, method.criterion, counts)
     # Sparsities that were asked for are all measured, if there is to be a curve at all.
     to_the_end = options.curve_until is not None and bool(options.sparsities)
     yield Phase(method.criterion, strategy, beyond=True, to_the_end=to_the_end)
 
 
-def _smallest_weights(anatomy: Anatomy, counts: Iterator[int], state: State) -> Cut | None:
+def _smallest_weights(anatomy: Anatomy, criterion: str, counts: Iterator[int], state: State) -> Cut | None:
     remaining = next(counts, None)
     if remaining is None:
         return None
-    masks = keep_largest(anatomy.weights_of(state.part.model), remaining, state.ticket.masks)
+    masks = keep_by_criterion(state.part.model, anatomy, criterion, remaining, state.ticket.masks)
     return Cut(replace(state.ticket, masks=masks), {"weights": len(state.ticket) - remaining})
 
 

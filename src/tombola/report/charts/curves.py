@@ -10,7 +10,7 @@ from tombola.architectures.anatomy import Places
 from tombola.pruning.search.records import SearchPass
 from tombola.report import number_format
 from tombola.report.charts.parts import Datum, ScoreAxis, data, overlay, removed_axis, tips, top_legend
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.trajectory import Trajectory, left, phase, removed
 
 _HOLDS, _FELL, _GOOD = "holds", "fails", "good ticket"
@@ -142,7 +142,7 @@ def finer_curves(
     coarse: Sequence[Trajectory], fine: Sequence[Trajectory], threshold: Threshold, metric: str
 ) -> alt.LayerChart:
     """Searches by two methods in one plot: at equal height, the line farther to the right has the smaller network."""
-    titles = [METHOD_TITLES[searches[0].method] for searches in (coarse, fine)]
+    titles = [method_title(searches[0].method) for searches in (coarse, fine)]
     x, y = removed_axis(), _score_axis(metric)
     # The lines take their colours from their styles: in the legend their dashes would fray the symbols.
     legend = top_legend(direction="horizontal", symbolSize=70)

@@ -8,6 +8,7 @@ import altair as alt
 from tombola.analysis.agreement.overlap import Matrix
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.parts import (
     BROKEN,
@@ -78,7 +79,7 @@ def channel_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 def _cell(survival: SiteSurvival, row: str, column: str, site: str, share: float) -> Datum:
     fate = "survives" if share == 1 else "pruned"
     if survival.seeds > 1:
-        seeds = number_format.plural(survival.seeds, "seed")
+        seeds = plural(survival.seeds, "seed")
         fate = f"in {round(share * survival.seeds)} of {seeds} ({share:.2f} ± {math.sqrt(share * (1 - share)):.2f})"
     return {"row": row, "column": column, "site": site, "share": share, "fate": fate}
 

@@ -16,6 +16,7 @@ from tombola.report.charts.theme import LIGHT
 
 AnyChart = alt.Chart | alt.LayerChart
 """A chart whose width is left to whoever shows it."""
+_BY_ITSELF = {**LIGHT, "background": "white"}
 
 
 def specification(chart: AnyChart) -> dict[str, Any]:
@@ -29,6 +30,18 @@ def specification(chart: AnyChart) -> dict[str, Any]:
     spec = chart.properties(width="container", autosize=fit).to_dict()
     # The configuration is the theme's. The schema's address is left out so that the page names no place on the network.
     return {key: _quotable(value) for key, value in spec.items() if key not in ("config", "$schema")}
+
+
+def themed(*charts: AnyChart, width: int = 480) -> Any:
+    """Charts, one under the other, as one that stands by itself: in the light theme, plots `width` pixels wide."""
+    specs = [{**specification(chart), "width": width} for chart in charts]
+    if len(specs) == 1:
+        return alt.Chart.from_dict({**specs[0], "config": _BY_ITSELF})
+    datasets = {name: rows for spec in specs for name, rows in spec.pop("datasets", {}).items()}
+    for spec in specs:
+        # A part of a picture cannot fit itself to a width that is not its own.
+        del spec["autosize"]
+    return alt.Chart.from_dict({"vconcat": specs, "datasets": datasets, "config": _BY_ITSELF})
 
 
 def _quotable(value: Any, key: str = "") -> Any:
@@ -51,9 +64,9 @@ def svgs(charts: Mapping[str, AnyChart], width: int = 640) -> Iterator[tuple[str
 
     They are drawn in a process of their own. A picture at which it ends is left out, with a warning.
     """
-    config = {**LIGHT, "background": "white"}
     left = {
-        name: json.dumps({**specification(chart), "width": width, "config": config}) for name, chart in charts.items()
+        name: json.dumps({**specification(chart), "width": width, "config": _BY_ITSELF})
+        for name, chart in charts.items()
     }
     # -P: files of the folder of the renderer are no libraries.
     command = [sys.executable, "-P", str(Path(__file__).with_name("renderer.py"))]

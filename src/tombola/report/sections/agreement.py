@@ -6,6 +6,7 @@ from typing import Literal
 
 from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComparison
 from tombola.analysis.agreement.null_distribution import NullDistribution
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.agreement import overlap_by_chance
 from tombola.report.html.elements import Html, figure, note, section
@@ -137,7 +138,7 @@ def _block(label: str, one: KindComparison) -> Block:
         value = Noted(_value(name, getattr(one, name)), one.undefined.get(name, ""))
         drawn = one.null_distributions(name)
         lines.append((title, value, *(_chance(name, drawn.get(control)) for control in CONTROLS)))
-    return Block(tuple(lines), (label, f"{one.n} tickets", survivors))
+    return Block(tuple(lines), (label, plural(one.n, "ticket"), survivors))
 
 
 def _value(name: str, value: float | None) -> str:

@@ -18,6 +18,7 @@ from tombola.analysis.attention.attention_summary import (
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.attention import attention_map, class_bars, class_grid, survival_dots
@@ -87,7 +88,7 @@ def attention_section(patterns: StudyPatterns, places: Places, registry: FigureR
     figures = beside(*_class_figures(patterns, registry))
     grid = registry.plot(class_grid(shares, survival, places), "attention-heads", "Most frequent class of each head")
     features = _features(patterns)
-    inputs = number_format.plural(len(patterns.full[0].inputs), "input")
+    inputs = plural(len(patterns.full[0].inputs), "input")
     of = f", in the good tickets of {in_words(patterns.method)}" if patterns.method else ""
     return section(
         "What the survivors attend to",
@@ -155,7 +156,7 @@ def _about_grid(shares: Tensor, survival: Tensor | None) -> str:
     most = shares.argmax(-1)
     counts = {name: int((most == label).sum()) for label, name in enumerate(CLASSES)}
     parts = [f"{count} are mostly {name}" for name, count in counts.items() if count]
-    text = f"Of {most.numel()} heads {and_words(parts)}."
+    text = f"Of {plural(most.numel(), 'head')} {and_words(parts)}."
     if survival is None:
         return text
     always = survival == 1
@@ -164,7 +165,7 @@ def _about_grid(shares: Tensor, survival: Tensor | None) -> str:
     if not always.any():
         return f"{text} {dots} No head is kept by every seed."
     return (
-        f"{text} {dots} Of the {number_format.plural(int(always.sum()), 'head')} that every seed keeps, {readable} "
+        f"{text} {dots} Of the {plural(int(always.sum()), 'head')} that every seed keeps, {readable} "
         f"{'has' if readable == 1 else 'have'} a readable pattern most of the time."
     )
 

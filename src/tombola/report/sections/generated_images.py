@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tombola.report.html.elements import Html, element, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, STAGES, model_title
+from tombola.report.labels import STAGES, method_title, model_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
 from tombola.tickets.kinds import TICKETS
@@ -21,7 +21,7 @@ def generated_images(study: StudyData, _: FigureRegistry) -> Html | None:
             _image_grid(study, f"{method}/{ticket}/{stage}", model_title(ticket, stage), known)
             for ticket, stage, known in models
         )
-        body += [element("h3", METHOD_TITLES[method]), *row] if row else []
+        body += [element("h3", method_title(method)), *row] if row else []
     seed = f" Seed {study.seed_folders[0].seed}." if study.seeds > 1 else ""
     lead = f"Each model begins with the same noise, so that images at the same place are to be compared.{seed}"
     return section("What they draw", *body, lead=lead) if body else None

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.grids import importance_grid
 from tombola.report.charts.layers import mlp_bars, neuron_boxes
@@ -86,5 +87,5 @@ def _spread(sites: Mapping[tuple[int, int], float], kind: str) -> str:
     shape = "somewhat uneven" if share > 1.6 * even else "spread rather evenly"
     if share > 3 * even:
         shape = f"concentrated in few {many}"
-    count, held = number_format.plural(len(top), one, many), number_format.share(share)
+    count, held = plural(len(top), one, many), number_format.share(share)
     return f"{shape}: the top {count} of {len(sites)} hold {held} of the sum"

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from tombola.analysis.array_record import Floats
 from tombola.analysis.locality.interactions import Interactions, Site, explained, mean_hessian
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.interactions import interaction_grid, pair_bars
 from tombola.report.html.elements import Html, figure, section
@@ -38,7 +39,7 @@ def interactions(study: StudyData, registry: FigureRegistry) -> Html | None:
     bars = registry.plot(pair_bars(strongest), "interactions-pairs", "The pairs that interact most")
     examples = several[0].examples
     lead = (
-        f"Second derivatives of the loss by pairs of gates on {number_format.plural(examples, 'example')}: above 0 two "
+        f"Second derivatives of the loss by pairs of gates on {plural(examples, 'example')}: above 0 two "
         "sites back each other up (deleting both costs more than each alone in sum), below 0 they work together. Sites "
         "stand in the order of depth."
     )
@@ -112,10 +113,10 @@ def _about_deletions(several: list[Interactions]) -> str:
         cost = float(np.mean([one.subsets.cost.mean() for one in with_subsets]))
         total = float(np.mean([one.subsets.apart.mean() for one in with_subsets]))
         lost = len(with_subsets[0].subsets.sites[0])
-        deletions = number_format.plural(sum(len(one.subsets.sites) for one in with_subsets), "deletion")
+        deletions = plural(sum(len(one.subsets.sites) for one in with_subsets), "deletion")
         parts.append(
-            f"Deleting {lost} sites at random costs {number_format.score(cost)} in loss, what each costs alone adds up "
-            f"to {number_format.score(total)}; how much a deletion costs is explained to "
+            f"Deleting {plural(lost, 'site')} at random costs {number_format.score(cost)} in loss, what each "
+            f"costs alone adds up to {number_format.score(total)}; how much a deletion costs is explained to "
             f"{number_format.share(fmean(apart))} by what each costs alone and {number_format.share(fmean(local))} by "
             f"the second-order picture (squared correlation over {deletions})."
         )

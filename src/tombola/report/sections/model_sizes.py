@@ -1,20 +1,22 @@
 """Section on model sizes: what retrained good tickets save on disk, in multiply-adds and in time."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tombola.foundations.plurals import plural
 from tombola.metrics.statistics import mean_std
 from tombola.profiling.model_cost import Costs
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
 from tombola.report.table import Column, Table, numbers
 from tombola.study.folder_layout import COST
-from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.pruning_methods import METHODS, in_order, in_words
 
 _WEIGHTS = (
     *("model*.safetensors", "shrunk.safetensors", "masks.safetensors"),
@@ -53,17 +55,18 @@ def model_sizes(study: StudyData, registry: FigureRegistry) -> Html | None:
     found = list(_found(study))
     if not found:
         return None
-    methods = [method for method in METHODS if any(one.method == method for one in found)]
+    methods = in_order(one.method for one in found)
     groups = [[one for one in found if one.method == method] for method in methods]
-    names = ("full model", *(METHOD_TITLES[method] for method in methods))
+    names = ("full model", *(method_title(method) for method in methods))
     columns = (Column("measure", "head", shown=False), *numbers(*names))
     table = Table.of("Sizes and times of the smaller models", columns, _lines(study, groups))
-    path = found[0].folder.as_posix()
+    # From wherever Python was started; JSON quotes a text as Python does.
+    path = json.dumps(str((study.folder / found[0].folder).resolve()), ensure_ascii=False)
     return section(
         "The good tickets as smaller models",
         registry.table(table, "smaller"),
         note(_sentence(groups)),
-        note("Open one with ", element("code", f'tombola.load("{path}")'), "."),
+        note("Open one with ", element("code", f"tombola.load({path})"), "."),
         lead="The retrained good tickets without what they do not need, each checked against its masked model.",
     )
 
@@ -94,9 +97,9 @@ def _measures(disk: tuple[int, int], costs: Costs | None) -> Iterator[tuple[str,
     what = "latency" if costs.steps is None else "step"
     for batch in batches:
         yield f"{what} of a batch of {batch}, ms", (dense.seconds[batch], shrunk.seconds[batch], _milliseconds)
-    for batch in batches if costs.steps is not None else ():
+    for batch in batches if costs.steps else ():
         before, after = (costs.seconds_per_image(variant)[batch] for variant in ("dense", "shrunk"))
-        yield f"an image of {costs.steps} steps, {batch} at once, ms", (before, after, _milliseconds)
+        yield f"an image of {plural(costs.steps or 0, 'step')}, {batch} at once, ms", (before, after, _milliseconds)
     if dense.weights:
         yield "parameters in memory, MB", (dense.weights, shrunk.weights, number_format.megabytes)
         if costs.dtype == "float32":
@@ -169,10 +172,10 @@ def _sentence(groups: Groups) -> str:
             continue
         first = known[0]
         if not texts:
-            what = f"{first.length} tokens, " if first.length is not None else ""
+            what = f"{plural(first.length, 'token')}, " if first.length is not None else ""
             if first.steps is not None:
                 what = "the denoiser alone, "
-            threads = number_format.plural(first.threads, "thread")
+            threads = plural(first.threads, "thread")
             texts.append(
                 f"Measured on {what}{first.dtype}, {first.device}, {threads}; a ratio is of means over seeds, to the "
                 "full models that took turns with the smaller ones."

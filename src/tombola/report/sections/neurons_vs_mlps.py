@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from tombola.foundations.plurals import plural
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.curves import Threshold, finer_curves
 from tombola.report.html.elements import Html, figure, join, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary, scored
 from tombola.report.table import Column, Table, numbers
@@ -67,7 +68,7 @@ def neurons_vs_mlps(study: StudyData, registry: FigureRegistry) -> Html | None:
     if not figures:
         return None
     block = study.facts.config.get("neuron_block")
-    blocks = f"blocks of {number_format.plural(block, 'neuron')}" if isinstance(block, int) else "blocks of neurons"
+    blocks = f"blocks of {plural(block, 'neuron')}" if isinstance(block, int) else "blocks of neurons"
     kept = f"{100 * study.facts.threshold:g} % of the full score"
     lead = f"One search takes whole MLPs, the other {blocks}; both stop at {kept}."
     return section("What pruning neurons buys", *figures, lead=lead)
@@ -174,7 +175,7 @@ def pair_table(one: MethodPair, metric: str) -> Table:
             lines.append(_line(f"{metric}, {stage}", _values(pair, "score"), number_format.score, shown))
     if one.search_seconds is not None:
         lines.append(_line("seconds of the search", one.search_seconds, number_format.seconds))
-    coarse, fine = METHOD_TITLES[one.coarse], METHOD_TITLES[one.fine]
+    coarse, fine = method_title(one.coarse), method_title(one.fine)
     difference = "difference, ± std over seeds" if len(one.seeds) > 1 else "difference"
     columns = (Column("good ticket", "head"), *numbers(coarse, fine, difference))
     return Table.of(f"{coarse} against {fine.lower()}", columns, lines)

@@ -6,7 +6,7 @@ from tombola.report import number_format
 from tombola.report.charts.dots import beside_published
 from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.published import PublishedRow, published
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
@@ -24,7 +24,7 @@ def published_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
         if pairs := _pairs(study, rows, method):
             label = f"{study.metric_title} of this study and of the paper, pruning {in_words(method)}"
             plot = registry.plot(beside_published(pairs, study.metric_title), f"published-{method}", label)
-            figures.append(figure(METHOD_TITLES[method], _about(study, pairs, paper.model), plot))
+            figures.append(figure(method_title(method), _about(study, pairs, paper.model), plot))
     lead = f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; lines are ± one {paper.std}."
     return figures_section(f"Beside the paper’s figures for {study.task.glue}", figures, lead)
 

@@ -8,7 +8,7 @@ from tombola.report import number_format
 from tombola.report.charts.dots import random_dots
 from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, and_words, kind_title
+from tombola.report.labels import and_words, kind_title, method_title
 from tombola.report.study_data import StudyData
 from tombola.tickets.pruning_methods import in_words
 
@@ -24,7 +24,7 @@ def random_tickets(study: StudyData, registry: FigureRegistry) -> Html | None:
             chart = random_dots(sizes, study.metric_title)
             label = f"{study.metric_title} of random tickets of {in_words(method)} at several sizes"
             plot = registry.plot(chart, f"random-tickets-{method}", label)
-            figures.append(figure(METHOD_TITLES[method], _sentences(sizes), plot))
+            figures.append(figure(method_title(method), _sentences(sizes), plot))
     lead = (
         "Random tickets of the sizes that the search passed through, beside the state that it had found there. Dots "
         "are random tickets, diamonds the searched one of each seed."

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from tombola.analysis.locality.representations import FULL, Layer, Representations
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import METRICS, metric_title
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.charts.representations import Point, layer_lines
 from tombola.report.html.elements import Html, beside, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
+from tombola.report.labels import TICKET_TITLES, and_words, method_title
 from tombola.report.study_data import StudyData
 
 
@@ -25,8 +26,8 @@ def representations(study: StudyData, registry: FigureRegistry) -> Html | None:
     parts = [beside(*_figures(method, seeds, registry)) for method, seeds in found.items()]
     seeds = next(iter(found.values()))
     spread = "one standard deviation over seeds" if len(seeds) > 1 else "95 % intervals over examples"
-    dev = number_format.plural(seeds[0].examples, "dev example")
-    train = number_format.plural(seeds[0].training, "training example")
+    dev = plural(seeds[0].examples, "dev example")
+    train = plural(seeds[0].training, "training example")
     lead = (
         f"Mean hidden states of {dev}: debiased linear CKA (Kornblith et al. 2019) with the full model's, and ridge "
         f"probes fitted to {train}. Lines at the points: {spread}."
@@ -36,7 +37,7 @@ def representations(study: StudyData, registry: FigureRegistry) -> Html | None:
 
 def _figures(method: str, seeds: Sequence[Representations], registry: FigureRegistry) -> tuple[Html, Html]:
     """Figures of what each seed found; a model is called by its ticket and stage: `good pruned`."""
-    metric, title = metric_title(seeds[0].metric), METHOD_TITLES[method]
+    metric, title = metric_title(seeds[0].metric), method_title(method)
     names = [name for name in seeds[0].models if all(name in seed.models for seed in seeds)]
     alike = [point for name in names if name != FULL for point in _points(name, seeds, "cka")]
     probes = [point for name in names for point in _points(name, seeds, "probe")]

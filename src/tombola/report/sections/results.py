@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.html.elements import Html, folded, note, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, capitalised, stage_title
+from tombola.report.labels import TICKET_TITLES, capitalised, method_title, stage_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import SIZES, Summary
 from tombola.report.table import Block, Body, Column, Table, numbers, texts
@@ -21,7 +22,7 @@ def results(study: StudyData, registry: FigureRegistry) -> Html:
     """The section; `registry` takes the tables."""
     several = f"mean and sample standard deviation over {study.seeds} seeds"
     how = several if study.seeds > 1 else "one seed, 95 % bootstrap interval over examples"
-    lead = f"{capitalised(study.metric_title)} on {number_format.count(study.rows[0].n)} examples; {how}."
+    lead = f"{capitalised(study.metric_title)} on {plural(study.rows[0].n, 'example')}; {how}."
     full = study.facts.config.get("full")
     if study.seeds > 1 and full is not None and SEED not in str(full):
         lead += (
@@ -46,7 +47,7 @@ def _table(study: StudyData) -> Table:
         *(Column(_HEADS.get(name, name), "number", unit="%" if name == "sparsity" else "") for name in SIZES),
     )
     bodies = []
-    for method in ("none", *METHOD_TITLES):
+    for method in ("none", *study.methods):
         summaries = [one for one in study.summaries if one.method == method]
         if summaries:
             tickets = dict.fromkeys(one.ticket for one in summaries)
@@ -55,7 +56,7 @@ def _table(study: StudyData) -> Table:
                 mean, std = map(number_format.score, floor)
                 line = ("", mean, f"± {std}", *[number_format.MISSING] * len(sizes))
                 blocks.insert(0, Block((line,), (study.floor_title,), "guessing"))
-            bodies.append(Body(tuple(blocks), group=METHOD_TITLES.get(method, "")))
+            bodies.append(Body(tuple(blocks), group=method_title(method)))
     style = "results many" if study.floors or len(sizes) > 6 else "results"
     return Table("Results", columns, tuple(bodies), style)
 
@@ -88,7 +89,7 @@ def _by_seed(study: StudyData, registry: FigureRegistry) -> Html:
     columns = (*texts("method", "ticket", "stage"), *numbers("seed", study.metric_title, "95 % interval", *further))
     lines = [
         (
-            METHOD_TITLES.get(row.method, ""),
+            method_title(row.method),
             TICKET_TITLES[row.ticket],
             stage_title(row.stage),
             str(row.seed),

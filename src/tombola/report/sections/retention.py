@@ -7,7 +7,7 @@ from tombola.report import number_format
 from tombola.report.charts.retention import Against, RetentionPoint, retention_lines
 from tombola.report.html.elements import Html, beside, element, figure, folded, section, table_figure
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words
+from tombola.report.labels import TICKET_TITLES, and_words, method_title
 from tombola.report.study_data import StudyData
 from tombola.report.table import Column, Table, numbers, texts
 from tombola.study.results import Row
@@ -68,7 +68,7 @@ def _raw_score(curve: AbilityCurve) -> str:
 
 
 def _figure(profile: RetentionProfile, full: Row, registry: FigureRegistry) -> Html:
-    title, names = METHOD_TITLES[profile.method], [curve.title for curve in profile.curves if curve.learned]
+    title, names = method_title(profile.method), [curve.title for curve in profile.curves if curve.learned]
     if not names:
         return figure(title, "The full model is at chance in every ability.")
     points = list(_points(profile, full))
@@ -116,7 +116,7 @@ def _about(profile: RetentionProfile) -> str:
 
 def _methods(study: StudyData, profiles: Sequence[RetentionProfile], full: Row, registry: FigureRegistry) -> Html:
     points = [point for profile in profiles for point in _score_points(study, profile.method, full)]
-    names = [METHOD_TITLES[profile.method] for profile in profiles]
+    names = [method_title(profile.method) for profile in profiles]
     plots: list[Html] = []
     sides: tuple[Against, ...] = ("sparsity", "parameters")
     for against in sides:
@@ -140,7 +140,7 @@ def _score_points(study: StudyData, method: str, full: Row) -> Iterator[Retentio
             kept = one.score / reference
             text = f"{100 * one.score / reference:.0f} %, score {number_format.score(one.score)}"
             left = _left(full, one.weights)
-            yield RetentionPoint(METHOD_TITLES[method], one.sparsity, left, kept, None, None, text)
+            yield RetentionPoint(method_title(method), one.sparsity, left, kept, None, None, text)
 
 
 def _share(kept: AbilityRetention) -> str:
@@ -176,7 +176,7 @@ def _falls(profiles: Profiles, registry: FigureRegistry) -> Html:
         for number, curve in enumerate(profiles[0].curves)
         if curve.learned
     ]
-    columns = (*texts("ability"), *numbers(*(METHOD_TITLES[one.method] for one in profiles)))
+    columns = (*texts("ability"), *numbers(*(method_title(one.method) for one in profiles)))
     threshold = f"{100 * profiles[0].threshold:g} %"
     title = f"Share of the prunable weights at which each ability falls under {threshold}"
     return registry.table(Table.of(title, columns, rows), "ability-falls") if rows else Html("")
@@ -184,7 +184,7 @@ def _falls(profiles: Profiles, registry: FigureRegistry) -> Html:
 
 def _recovery(profiles: Profiles, registry: FigureRegistry) -> Html:
     rows = [
-        (METHOD_TITLES[profile.method], TICKET_TITLES[ticket], *(recovery_in_words(*pair) for pair in pairs))
+        (method_title(profile.method), TICKET_TITLES[ticket], *(recovery_in_words(*pair) for pair in pairs))
         for profile in profiles
         for ticket, pairs in recoveries(profile)
     ]
@@ -200,7 +200,7 @@ def _recovery(profiles: Profiles, registry: FigureRegistry) -> Html:
 def _tickets(profiles: Profiles, registry: FigureRegistry) -> Html:
     rows = [
         (
-            METHOD_TITLES[profile.method],
+            method_title(profile.method),
             TICKET_TITLES[ticket.scored.ticket],
             ticket.scored.stage,
             *(_share(curve.tickets[number].retained) for curve in profile.curves),
@@ -218,7 +218,7 @@ def _points_table(profiles: Profiles, registry: FigureRegistry) -> Html:
     columns = (*texts("method", "ability"), *numbers("removed", "raw score", "95 % interval", "kept above chance"))
     rows = [
         (
-            METHOD_TITLES[profile.method],
+            method_title(profile.method),
             curve.title,
             number_format.share(point.sparsity),
             number_format.score(point.retained.raw),

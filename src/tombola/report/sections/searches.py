@@ -3,21 +3,23 @@
 from collections.abc import Callable, Sequence
 
 from tombola.analysis.locality.random_curve import RandomPoint
+from tombola.foundations.plurals import plural
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.charts.curves import Threshold, search_curves
 from tombola.report.charts.parts import ScoreAxis
 from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES
+from tombola.report.labels import method_title
 from tombola.report.study_data import StudyData
 from tombola.report.trajectory import Trajectory
-from tombola.tickets.pruning_methods import METHODS, in_words
+from tombola.tickets.pruning_methods import in_words
 
 
 def searches(study: StudyData, registry: FigureRegistry) -> Html | None:
     """The section; None while no search has begun."""
-    figures = [_figure(study, found, registry) for method in METHODS if (found := study.searches(method))]
+    methods = dict.fromkeys(one.method for one in study.trajectories)
+    figures = [_figure(study, found, registry) for method in methods if (found := study.searches(method))]
     over = "" if study.facts.chance is None else " over guessing"
     kept = f"{100 * study.facts.threshold:g} % of the full score{over}"
     lead = f"Each pass removes the least useful part of what is left, as long as {kept} holds"
@@ -42,7 +44,7 @@ def _figure(study: StudyData, found: Sequence[Trajectory], registry: FigureRegis
     label = f"{title} against sparsity while pruning {in_words(method)}"
     higher = study.task.higher_is_better
     about = (_about_search(found, higher), _about_guessing(study, found), _about_random_curve(higher, found, random))
-    return figure(METHOD_TITLES[method], "".join(about), registry.plot(chart, f"search-{method}", label))
+    return figure(method_title(method), "".join(about), registry.plot(chart, f"search-{method}", label))
 
 
 def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str:
@@ -50,7 +52,9 @@ def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str
     gone = _range([search.good.sparsity for search in searches], number_format.share)
     text = f"Pruning {in_words(searches[0].method)} could go on until {gone} of the prunable weights were gone"
     text += f" (over {len(searches)} seeds)" if several else ""
-    if higher_is_better:
+    if all(search.good.sparsity == 0 for search in searches):
+        text = f"Pruning {in_words(searches[0].method)} found no ticket, as no cut held: what stands is the full model"
+    elif higher_is_better:
         kept = [search.good.score / search.full.score for search in searches if search.full.score]
         if kept:
             text += f"; the last state that held stood at {_range(kept, number_format.share)} of the full score"
@@ -64,7 +68,7 @@ def _about_search(searches: Sequence[Trajectory], higher_is_better: bool) -> str
         [index for index, search_pass in enumerate(search.passes) if not search_pass.holds] for search in searches
     ]
     if unfinished := failed.count([]):
-        where = number_format.plural(unfinished, "search", "searches")
+        where = plural(unfinished, "search", "searches")
         more = "so more may be possible"
         if all(search.good.weights == 0 for search in searches):
             more = "and nothing is left to prune: what is said to hold is no network"

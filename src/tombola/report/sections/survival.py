@@ -5,6 +5,7 @@ from statistics import fmean
 
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.grids import channel_grid, density_grid, survival_grid, survival_strip
 from tombola.report.charts.layers import neuron_bars
@@ -86,7 +87,7 @@ def _about(survival: SiteSurvival, places: Places) -> str:
 
 
 def _sites(kind: str, total: int) -> str:
-    return number_format.plural(total, *SITE_NAMES[kind])
+    return plural(total, *SITE_NAMES[kind])
 
 
 def _most_and_least(

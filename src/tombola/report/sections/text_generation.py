@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from tombola.analysis.generation_profile import GeneratingModel, GenerationProfile
+from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, folded, join, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, model_title
+from tombola.report.labels import method_title, model_title
 from tombola.report.study_data import StudyData
 from tombola.report.table import Block, Body, Column, Table, numbers
 
@@ -23,8 +24,8 @@ def text_generation(study: StudyData, registry: FigureRegistry) -> Html | None:
         return None
     settings, prompts = profiles[0][1].settings, profiles[0][1].prompts
     lead = (
-        f"{len(prompts)} beginnings of stories, each continued {number_format.plural(settings.continuations, 'time')} "
-        f"by up to {settings.max_new_tokens} tokens (temperature {settings.temperature:g}, the most probable "
+        f"{plural(len(prompts), 'beginning')} of stories, each continued {plural(settings.continuations, 'time')} "
+        f"by up to {plural(settings.max_new_tokens, 'token')} (temperature {settings.temperature:g}, the most probable "
         f"{100 * settings.top_p:g} %), with the same random numbers for all models. Variety is the share of different "
         "1-, 2- and 3-grams, repetition that of 4-grams that a text had before. Perplexity is that of the full model, "
         "which finds noise surprising and babble not: it says little without repetition."
@@ -51,7 +52,7 @@ def _table(full: GeneratingModel | None, profiles: GenerationProfiles) -> Table:
         *numbers("removed", "distinct-1", "distinct-2", "distinct-3", "repetition", "tokens", "ended", "perplexity"),
     )
     bodies = [] if full is None else [Body((_line(full),), "")]
-    bodies += [Body(tuple(map(_line, profile.models)), METHOD_TITLES[method]) for method, profile in profiles]
+    bodies += [Body(tuple(map(_line, profile.models)), method_title(method)) for method, profile in profiles]
     return Table("What the full model and tickets write, in numbers", columns, tuple(bodies))
 
 
@@ -74,7 +75,7 @@ def _side_by_side(method: str, profile: GenerationProfile, full: GeneratingModel
     for number, prompt in enumerate(profile.prompts[:PROMPTS]):
         cards = (_card(model, prompt, number * profile.settings.continuations) for model in models)
         parts.append(element("div", *cards, class_="written"))
-    summary = f"{METHOD_TITLES[method]}: the same beginnings, continued by the full model and by tickets"
+    summary = f"{method_title(method)}: the same beginnings, continued by the full model and by tickets"
     return folded(summary, *parts)
 
 

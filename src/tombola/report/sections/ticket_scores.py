@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+from tombola.foundations.plurals import plural
 from tombola.pruning.controls import CLOSE
 from tombola.report import number_format
 from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.parts import ScoreAxis
 from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import METHOD_TITLES, SITE_NAMES, STAGES, and_words
+from tombola.report.labels import SITE_NAMES, STAGES, and_words, method_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
 from tombola.study.results import beside_controls
@@ -25,7 +26,7 @@ def ticket_scores(study: StudyData, registry: FigureRegistry) -> Html | None:
     for method in study.methods:
         if tickets := [one for one in study.summaries if one.method == method and one.ticket in TICKETS]:
             plot = _bars(study, tickets, "tickets", registry)
-            figures.append(figure(METHOD_TITLES[method], _about_tickets(study, method), plot))
+            figures.append(figure(method_title(method), _about_tickets(study, method), plot))
     several = "one standard deviation over seeds, dots are seeds"
     spread = several if study.seeds > 1 else "95 % bootstrap intervals over examples"
     lead = f"All tickets of one method have as many sites, or weights. Lines on the bars: {spread}."
@@ -45,7 +46,7 @@ def super_survivors(study: StudyData, registry: FigureRegistry) -> Html | None:
         ]
         if tickets:
             plot = _bars(study, tickets, "super-survivors", registry)
-            figures.append(figure(METHOD_TITLES[method], _about_super_survivors(study, method), plot))
+            figures.append(figure(method_title(method), _about_super_survivors(study, method), plot))
     lead = (
         "Tickets of what survives in every seed (good), with random and bad ones of their size; bad ones keep what "
         "survives in the fewest seeds."
@@ -88,7 +89,7 @@ def _about_super_survivors(study: StudyData, method: str) -> str:
     if good is None:
         return "They have no score yet."
     words = {**SITE_NAMES, "neurons": ("neuron", "neurons")}
-    sizes = [number_format.plural(getattr(good.rows[0], kind), *words[kind]) for kind in METHODS[method].sites]
+    sizes = [plural(getattr(good.rows[0], kind), *words[kind]) for kind in METHODS[method].sites]
     stage = "retrained" if good.stage == "retrained" else "cut out of the full models"
     text = f"The ticket of the super-survivors, {and_words(sizes)}, scores {_scored(good)} when {stage}"
     apart = _weights_apart([one for one in study.summaries if one.method == method and one.ticket in SUPER_TICKETS])

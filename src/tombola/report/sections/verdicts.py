@@ -2,7 +2,7 @@
 
 from tombola.metrics.statistics import Verdict
 from tombola.report.html.elements import Html, beside, element, folded, join
-from tombola.report.labels import METHOD_TITLES, TICKET_TITLES, and_words, capitalised
+from tombola.report.labels import TICKET_TITLES, and_words, capitalised, method_title
 from tombola.report.study_data import StudyData
 from tombola.study.results import TicketVerdict, standings
 
@@ -53,7 +53,7 @@ def _card(one: TicketVerdict) -> Html:
     finding, _, numbers = one.sentence.partition(": ")
     return element(
         "article",
-        element("h3", METHOD_TITLES.get(one.method, one.method)),
+        element("h3", method_title(one.method)),
         _verdict_badge(one.verdict),
         *_control_badges(one),
         element("p", finding if finding.endswith(".") else f"{finding}.", class_="sentence"),
@@ -62,5 +62,5 @@ def _card(one: TicketVerdict) -> Html:
 
 
 def _control(one: TicketVerdict) -> Html:
-    name = f"{METHOD_TITLES.get(one.method, one.method)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
+    name = f"{method_title(one.method)}, {TICKET_TITLES.get(one.ticket, one.ticket)}"
     return join(element("strong", name), ": ", one.sentence)

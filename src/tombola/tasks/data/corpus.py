@@ -1,7 +1,8 @@
 """Labelled texts, checked once on the way in: whatever is a `Corpus` can be trained on and judged."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
@@ -28,6 +29,10 @@ class Texts:
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def texts(self) -> Iterator[tuple[str, ...]]:
+        """Text, or pair of texts, of every row."""
+        return zip(self.first, *(() if self.second is None else (self.second,)), strict=True)
 
     def select(self, indices: ArrayLike) -> Self:
         """The texts at `indices` (int [k]), in that order."""
@@ -99,7 +104,21 @@ class Corpus:
         train, dev = records(train), records(dev)
         names, splits = class_names(train, columns[2]), {"train": train, "dev": dev}
         tables = {one: tabulate(rows, row_in(f"{name}, {one}"), columns, names) for one, rows in splits.items()}
-        return assemble(name, tables, classes=names, regression=regression)
+        corpus = assemble(name, tables, classes=names, regression=regression)
+        warn_of_shared_rows(corpus)
+        return corpus
+
+
+def warn_of_shared_rows(corpus: Corpus) -> None:
+    """Warn where dev rows have the text, or pair of texts, of a training row."""
+    train, dev = (corpus.splits[split] for split in ("train", "dev"))
+    known = {*train.texts()}
+    if shared := sum(texts in known for texts in dev.texts()):
+        warnings.warn(
+            f"{shared} of the {len(dev)} dev rows of {corpus.name} have the text of a training row: what was learnt by "
+            "heart counts as understood; drop them from training",
+            stacklevel=3,
+        )
 
 
 Columns = tuple[str, str | None, str]

@@ -1,25 +1,26 @@
-"""The user's own labelled texts: TSV, CSV, JSON lines, a folder of them, or a folder saved by `datasets`.
+"""Rows of files: TSV, CSV and JSON lines, also compressed by gzip, and Parquet.
 
-CSV has the usual quoting: a quoted field may span lines. TSV has the same where all of the file is quoted so, as pandas
-writes it; else, as in GLUE, a `"` is an ordinary character. Text is UTF-8, with or without a byte-order mark, with
-either line ending; blank lines are skipped. Every complaint names the file and the line.
+CSV has the usual quoting: a quoted field may span lines. Its fields are parted by commas; by semicolons where the
+header has those alone, as spreadsheets of many countries write it. TSV has the same quoting where all of the file is
+quoted so, as pandas writes it; else, as in GLUE, a `"` is an ordinary character. Text is UTF-8, with or without a
+byte-order mark, with either line ending; blank lines are skipped. Every complaint names the file and the line.
 """
 
 import csv
+import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
-from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.parsing import json_value
-from tombola.tasks.data.corpus import Columns, Corpus, Table, assemble, class_names, row_in, tabulate
+from tombola.tasks.data.corpus import Columns, Table, tabulate
 
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".json")
-_TEXT = ("text", "sentence", "sentence1")
-_TEXT_PAIR = ("text_pair", "sentence2")
-_DEV = ("dev", "validation", "test")
+_PLAIN = (".tsv", ".csv", ".jsonl", ".json")
+SUFFIXES = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN), ".parquet")
+"""Endings of the names of files of rows."""
 Row = Mapping[str, object]
 LONGEST_LINE = 2**26
 """Bytes of a line of texts, at most."""
@@ -28,55 +29,23 @@ _FIELD = re.compile(r'"(?:[^"]|"")*"|[^"\t\r\n]*')
 _QUOTED_ROW = re.compile(rf"(?:{_FIELD.pattern})(?:\t(?:{_FIELD.pattern}))*\r?\n?")
 
 
-def read(
-    source: Path,
-    *,
-    validation_file: Path | None = None,
-    text_column: str | None = None,
-    text_pair_column: str | None = None,
-    label_column: str | None = None,
-    regression: bool = False,
-) -> Corpus:
-    """A corpus from the user's own data.
-
-    Args:
-        source: a folder with `train.*` and one of `dev.*`, `validation.*`, `test.*` (the first there is), or one that
-            `DatasetDict.save_to_disk` wrote; or, with `validation_file`, training rows: a file, or a folder that
-            `Dataset.save_to_disk` wrote.
-        validation_file: the rows that judge, likewise.
-        text_column, text_pair_column, label_column: names of the columns. Default: `text`, `sentence` or `sentence1`;
-            `text_pair` or `sentence2` where there is one and `text_column` is not given either; `label`.
-        regression: labels are numbers to be predicted, not classes.
-
-    Raises:
-        TombolaError: a file is missing, empty, not UTF-8 or malformed, has no such column, or what `assemble`
-            refuses.
-    """
-    if validation_file is None and _is_saved(source):
-        train, dev = _saved_splits(source)
-    else:
-        files = _split_files(source) if validation_file is None else (source, validation_file)
-        train, dev = map(_Source.open, files)
-    columns = _choose(train, text_column, text_pair_column, label_column)
-    names = class_names(train.rows, columns[2])
-    tables = {"train": train.table(columns, names), "dev": dev.table(columns, names)}
-    return assemble(str(source), tables, regression=regression, classes=names)
-
-
 def records(
     path: Path, *, header: Sequence[str] | None = None, skip_malformed: bool = False, raw: bool = False
 ) -> Iterator[tuple[int, Row]]:
     """The rows of a TSV, CSV or JSON-lines file with their line numbers (the first line is 1).
 
     Args:
-        path: `.csv`, `.json` and `.jsonl` are what they say, anything else is read as TSV.
+        path: `.csv`, `.json`, `.jsonl` and `.parquet` are what they say, anything else is read as TSV; `.gz` behind
+            the others is gzip.
         header: the columns of a file that has no header line.
         skip_malformed: pass over rows of a TSV with a wrong number of columns instead of complaining as `read` does.
         raw: a `"` in a TSV is an ordinary character, even where quoting would explain all of them: of GLUE's own files.
     """
-    suffix = path.suffix.lower()
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix in (".json", ".jsonl"):
         return json_records(path)
+    if suffix == ".parquet":
+        return enumerate(parquet_rows(path), start=1)
     if suffix == ".csv":
         return _delimited_rows(path, _csv_fields(path), header, skip_malformed)
     fields = _tsv_fields if raw or not _is_quoted(path) else _quoted_fields
@@ -98,113 +67,33 @@ def read_table(path: Path, columns: Columns, names: Sequence[str] | None = None,
     return table
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Origin of a split: a file, or `rows` that `datasets` saved."""
+def parquet_rows(path: Path) -> Any:
+    """Rows of a Parquet file, as a `datasets.Dataset`, which knows the names of labels where they were saved with it.
 
-    path: Path
-    columns: Sequence[str]
-    rows: Iterable[Row] | None
+    Raises:
+        TombolaError: it is missing or damaged.
+    """
+    import pyarrow.parquet
+    from datasets import Dataset
 
-    @classmethod
-    def open(cls, path: Path) -> "_Source":
-        if _is_saved(path):
-            saved = _load_saved(path)
-            if isinstance(saved, Mapping):
-                raise TombolaError(f"{path} holds several splits; give that folder alone, or one split's folder")
-            return cls(path, saved.column_names, saved)
-        if not path.exists():
-            raise TombolaError(f"{path} does not exist; check the path")
-        if path.is_dir():
-            raise TombolaError(f"{path} is a folder; give a file ({', '.join(SUFFIXES)}) or a folder alone")
-        if path.suffix.lower() not in SUFFIXES:
-            raise TombolaError(f"{path} is of no known kind; known: {', '.join(SUFFIXES)}")
-        for _, row in records(path):
-            return cls(path, tuple(row), None)
-        raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
-
-    def table(self, columns: Columns, names: Sequence[str] | None) -> Table:
-        if self.rows is None:
-            return read_table(self.path, columns, names)
-        with reading(self.path, "save it again"):
-            return tabulate(self.rows, row_in(str(self.path)), columns, names)
+    with reading(path, "write it again"):
+        # Not memory-mapped: a file that changes beneath a mapping ends the process.
+        return Dataset(pyarrow.parquet.read_table(path, memory_map=False))
 
 
-def _choose(
-    source: _Source, text_column: str | None, text_pair_column: str | None, label_column: str | None
-) -> Columns:
-    """The columns named by the user, or guessed from the training rows."""
-
-    def pick(what: str, named: str | None, guesses: Sequence[str]) -> str:
-        for name in [named] if named is not None else guesses:
-            if name in source.columns:
-                return name
-        sought = repr(named) if named is not None else " or ".join(map(repr, guesses))
-        raise TombolaError(
-            f"{source.path} has no column {sought} for the {what}; name one of: {', '.join(source.columns)}"
-        )
-
-    # A user who names one text means one text.
-    paired = text_column is None and not {*_TEXT_PAIR}.isdisjoint(source.columns)
-    second = pick("second text", text_pair_column, _TEXT_PAIR) if paired or text_pair_column is not None else None
-    return pick("text", text_column, _TEXT), second, pick("label", label_column, ("label",))
+def is_rows(path: Path) -> bool:
+    """True if a file's name says that it holds rows."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
-def _split_files(path: Path) -> tuple[Path, Path]:
-    if not path.exists():
-        raise TombolaError(f"{path} does not exist; give a folder with train and dev files, or the files")
-    if path.is_file():
-        raise TombolaError(f"{path} has training rows only; give a dev file too, or a folder with train.* and dev.*")
-    kinds = ", ".join(SUFFIXES)
-
-    def only(stem: str) -> list[Path]:
-        found = sorted(file for file in path.glob(f"{stem}.*") if file.suffix.lower() in SUFFIXES and file.stem == stem)
-        if len(found) > 1:
-            raise TombolaError(f"{path} holds {' and '.join(f.name for f in found)}; keep one of them")
-        return found
-
-    train, dev = only("train"), next(filter(None, map(only, _DEV)), [])
-    if not train:
-        raise TombolaError(f"{path} holds no train file ({kinds}); add it or give the files themselves")
-    if not dev:
-        raise TombolaError(f"{path} holds no dev file ({', '.join(f'{stem}.*' for stem in _DEV)} of {kinds}); add one")
-    return train[0], dev[0]
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.name.lower().endswith(".gz") else path.open("rb")
 
 
-def _is_saved(path: Path) -> bool:
-    return (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file()
-
-
-def _load_saved(path: Path) -> Any:
-    import datasets  # It takes a second, and few need it.
-
-    with one_line(f"{path} cannot be loaded by datasets", "save it again"):
-        return datasets.load_from_disk(str(path))
-
-
-def hub_splits(name: str, configuration: str, instead: str) -> Mapping[str, Any]:
-    """The splits of a data set of the hub, or a TombolaError that ends with what to do `instead`."""
-    import datasets
-
-    with one_line(f"cannot load {name} ({configuration}) from the hub", instead):
-        return cast(Mapping[str, Any], datasets.load_dataset(name, configuration))
-
-
-def _saved_splits(path: Path) -> tuple[_Source, _Source]:
-    splits = _load_saved(path)
-    if not isinstance(splits, Mapping):
-        raise TombolaError(f"{path} holds training rows only; give the folder or file of dev rows too")
-    dev = next((name for name in _DEV if name in splits), None)
-    if "train" not in splits or dev is None:
-        raise TombolaError(f"{path} holds the splits {', '.join(splits)}; it needs train and one of {', '.join(_DEV)}")
-    train, held_out = (_Source(path / name, splits[name].column_names, splits[name]) for name in ("train", dev))
-    return train, held_out
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Decoded lines, endings kept, numbered from 1. Only a line feed ends a line, whatever Unicode says."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
                 if len(raw) > LONGEST_LINE:
                     raise TombolaError(f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes; cut its text")
@@ -216,6 +105,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     ) from None
     except FileNotFoundError:
         raise TombolaError(f"{path} does not exist; check the path") from None
+    except (EOFError, zlib.error) as error:
+        raise TombolaError(f"{path} is damaged ({error}); compress it again") from error
     except OSError as error:
         raise TombolaError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -241,7 +132,7 @@ def _delimited_rows(
 
 
 def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         bare = line.removesuffix("\n").removesuffix("\r")
         if bare:
             yield number, bare.split("\t")
@@ -250,7 +141,7 @@ def _tsv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _balanced(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a file, with those joined between which a quoted field would have to be open; blank ones left out."""
     start, parts, quotes = 0, list[str](), 0
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         start = start if parts else number
         parts.append(line)
         quotes += line.count('"')
@@ -301,8 +192,14 @@ def _quoted_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
         yield number, [one[1:-1].replace('""', '"') if one.startswith('"') else one for one in _quoted(row)]
 
 
+def _delimiter(path: Path) -> str:
+    """Semicolon where the header of a CSV has no other; spreadsheets write it where a comma stands in numbers."""
+    header = next((line for _, line in text_lines(path) if line.strip()), "")
+    return ";" if ";" in header and len(next(csv.reader([header]))) == 1 else ","
+
+
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    reader = csv.reader((line for _, line in text_lines(path)), strict=True, delimiter=_delimiter(path))
     start = 1
     try:
         for fields in reader:
@@ -316,7 +213,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 def json_records(path: Path) -> Iterator[tuple[int, Row]]:
     """Objects of a JSON-lines file of any suffix, with line numbers; a TombolaError if it is missing or malformed."""
     empty = True
-    for number, line in _lines(path):
+    for number, line in text_lines(path):
         if not line.strip():
             continue
         empty = False

@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from tombola.foundations.errors import TombolaError, check_choice, one_line
 from tombola.tasks.data.corpus import Corpus, Table, assemble, row_in, tabulate
-from tombola.tasks.data.files import hub_splits, read_table
+from tombola.tasks.data.files import read_table
+from tombola.tasks.data.own_data import hub_splits
 
 HUB = "nyu-mll/glue"
 _ENTAILMENT = ("entailment", "not_entailment")

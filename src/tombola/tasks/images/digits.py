@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from tombola.architectures.denoisers import DenoiserPreset
+from tombola.architectures.denoiser_preset import DenoiserPreset
 from tombola.tasks.images.features import Classifier
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 

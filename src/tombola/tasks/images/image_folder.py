@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from tombola.checkpoints.denoisers import SCHEDULE, schedule_of
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, reason
+from tombola.foundations.plurals import plural
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.features import Classifier, FeatureSpace, PretrainedNetwork, RandomConvolutions
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
@@ -135,7 +136,7 @@ def read(folder: Path, *, channels: int, size: int | None = None) -> tuple[Image
         sides = [names.get(one.path.relative_to(folder).parts[0], "") for one in found]
     if "train" not in sides:
         differ = len({one.digest for one in found})
-        raise TombolaError(f"{folder} holds {differ} images that differ, too few to train and to judge on")
+        raise TombolaError(f"{folder} holds {plural(differ, 'different image')}, too few to train and to judge on")
     train, dev = ([one for one, side in zip(found, sides, strict=True) if side == of] for of in ("train", "dev"))
     return _joined(train), _joined(dev)
 

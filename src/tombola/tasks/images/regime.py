@@ -111,7 +111,7 @@ class ImageRegime(Regime):
     @override
     def check(self, options: TaskOptions, own: ImageSettings) -> None:
         if options.task == "images" and own.data is None:
-            raise TombolaError("the task images needs the folder of your images; give it as data")
+            raise TombolaError("the task images needs the folder of your images; give it as data (--data DIR)")
         if options.task != "images" and (names := changed(own)):
             raise TombolaError(f"{names[0]} is for the task images, not for {options.task!r}")
 

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
-from tombola.architectures.denoisers import DenoiserPreset, predict
+from tombola.architectures.denoiser_preset import DenoiserPreset
+from tombola.architectures.denoisers import predict
 from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.denoisers import Schedule
 from tombola.checkpoints.refusals import MARK
 from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.plurals import plural
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
@@ -133,7 +135,9 @@ class ImageTask(Task):
         self._features: dict[str, Predictions] = {}
         for split, images in self._splits.items():
             if len(images) < _FEWEST:
-                raise TombolaError(f"{self.title} has {len(images)} images to {split} on; give at least {_FEWEST}")
+                raise TombolaError(
+                    f"{self.title} has {plural(len(images), 'image')} to {split} on; give at least {_FEWEST}"
+                )
 
     @override
     def facts(self) -> Mapping[str, object]:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.plurals import plural
 from tombola.tasks.language.item import Rule
 
 BITS = 8.0
@@ -110,8 +111,8 @@ class Ability:
         held = {index for place, index in enumerate(ordered) if int((place + 1) * share) > int(place * share)}
         if not 0 < len(held) < count:
             raise TombolaError(
-                f"{self.name} has {count} examples, of which a share of {share:g} cannot be held out; give more "
-                "examples, or another share"
+                f"{self.name} has {plural(count, 'example')}, of which a share of {share:g} cannot be held out; "
+                "give more examples, or another share"
             )
         return self._of(sorted({*range(count)} - held)), self._of(sorted(held))
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.foundations.parsing import read_text
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.data.files import hub_splits
+from tombola.tasks.data.own_data import hub_splits
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.long_texts import pieces
 

@@ -1,0 +1,1 @@
+"""Pictures, rows and charts of values in a notebook."""

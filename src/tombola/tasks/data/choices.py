@@ -1,0 +1,119 @@
+"""Questions with a few answers each, of which one is right, as SWAG and data sets like it give them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.data.corpus import records, row_in
+
+ENDINGS = "ending0"
+"""First of SWAG's columns of answers, which say that there are such."""
+LISTS = ("endings", "choices", "options")
+"""Usual columns of a list of answers."""
+_QUESTIONS = ("ctx", "question", "context", "goal", "prompt", "sent1", "text")
+_LABELS = ("label", "answerKey", "answer", "gold")
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """Questions of a split: texts `first`, the answers to each as `seconds`, and int64 `labels` [n]: which is right."""
+
+    first: tuple[str, ...]
+    seconds: tuple[tuple[str, ...], ...]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def select(self, indices: ArrayLike) -> Self:
+        """Questions at `indices` (int [k]), in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return type(self)(
+            tuple(self.first[i] for i in chosen), tuple(self.seconds[i] for i in chosen), self.labels[chosen]
+        )
+
+
+def read_rows(
+    splits: Mapping[str, Any], question: str | None = None, label: str | None = None, *, name: str = "your-data"
+) -> dict[str, Choices]:
+    """Splits of questions from rows.
+
+    The columns are SWAG's (`sent1`, and `sent2` as the beginning of `ending0`, `ending1`, ...), or a question and a
+    list of answers (`endings`, `choices`, `options`; a list of texts, or such a list as `text` with their letters as
+    `label`). The label is a place from 0, or a letter.
+
+    Args:
+        splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
+        question, label: columns; by default the usual ones.
+        name: of the data, for messages.
+
+    Raises:
+        TombolaError: a column is missing, an answer is no text, a label is none of the answers, or rows have different
+            numbers of answers.
+    """
+    made, counts = {}, set[int]()
+    for split, rows in splits.items():
+        where, read = row_in(f"{name}, {split}"), list[tuple[str, tuple[str, ...], int]]()
+        for index, row in enumerate(records(rows)):
+            read.append(_question(row, question, label, where(index)))
+            counts.add(len(read[-1][1]))
+            if len(counts) > 1:
+                few, more = sorted(counts)
+                raise TombolaError(
+                    f"{where(index)}: some rows have {few} answers, others {more}; give rows with as many"
+                )
+        if not read:
+            raise TombolaError(f"the {split} split of {name} is empty; give it at least one labelled row")
+        first, seconds, labels = zip(*read, strict=True)
+        made[split] = Choices(first, seconds, np.array(labels, dtype=np.int64))
+    return made
+
+
+def _question(
+    row: Mapping[str, Any], question: str | None, label: str | None, where: str
+) -> tuple[str, tuple[str, ...], int]:
+    names: Sequence[object] = ()
+    if ENDINGS in row:
+        found = [row[f"ending{place}"] for place in range(len(row)) if f"ending{place}" in row]
+        beginning = row.get("sent2") or ""
+        first = row[_column(row, question, ("sent1", *_QUESTIONS), "question", where)]
+        answers = [f"{beginning} {one}".strip() if isinstance(one, str) and one else one for one in found]
+    else:
+        given = row[_column(row, None, LISTS, "answers", where)]
+        names = given.get("label", ()) if isinstance(given, Mapping) else ()
+        listed = given.get("text") if isinstance(given, Mapping) else given
+        if isinstance(listed, str) or not isinstance(listed, Iterable):
+            raise TombolaError(f"{where} has no list of answers; give texts in one of the columns {', '.join(LISTS)}")
+        answers = list(listed)
+        first = row[_column(row, question, _QUESTIONS, "question", where)]
+    if bad := [one for one in (first, *answers) if not isinstance(one, str) or not one.strip()]:
+        raise TombolaError(f"{where} has {bad[0]!r} where a text should be; mend or drop the row")
+    if len(answers) < 2:
+        raise TombolaError(f"{where} has fewer than two answers; give several, or drop the row")
+    return first, tuple(answers), _place(row[_column(row, label, _LABELS, "label", where)], names, len(answers), where)
+
+
+def _column(row: Mapping[str, Any], named: str | None, usual: Sequence[str], what: str, where: str) -> str:
+    for one in usual if named is None else [named]:
+        if one in row:
+            return one
+    sought = repr(named) if named is not None else " or ".join(map(repr, usual))
+    raise TombolaError(f"{where} has no column {sought} for the {what}; there are: {', '.join(map(str, row))}")
+
+
+def _place(value: object, names: Sequence[object], answers: int, where: str) -> int:
+    """Place of the right answer: a number, or a letter or number as the answers are called."""
+    text = str(value).strip()
+    if text in (called := [*map(str, names)]):
+        return called.index(text)
+    if not called and text.isdecimal() and int(text) < answers:
+        return int(text)
+    if not called and len(text) == 1 and 0 <= (place := "ABCDEFGHIJ".find(text.upper())) < answers:
+        return place
+    if text == "-1" or not text:
+        raise TombolaError(f"{where} has no label (as test splits do); use a split that has them")
+    raise TombolaError(f"{where}: label {value!r} is none of the {answers} answers")

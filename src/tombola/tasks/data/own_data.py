@@ -1,0 +1,307 @@
+"""The user's own labelled texts: files of rows, a folder of them, folders of `datasets`, or a data set of the hub."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.parsing import is_hub_id
+from tombola.tasks.data.corpus import (
+    Columns,
+    Corpus,
+    Table,
+    assemble,
+    class_names,
+    row_in,
+    tabulate,
+    warn_of_shared_rows,
+)
+from tombola.tasks.data.files import SUFFIXES, Row, is_rows, parquet_rows, read_table, records
+
+DEV = ("dev", "validation", "valid", "test")
+"""Names of splits that judge, the first there is."""
+_PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text1", "text2"),
+    ("question", "sentence"),
+)
+"""Usual columns of pairs of texts."""
+_TEXTS = ("text", "sentence", "sentence1", "review", "content", "comment", "tweet", "document", "message", "body")
+_LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "stars")
+"""Usual columns of single texts, and of labels: the first is taken where it is there, of others one must be alone."""
+_BUILDERS = ("parquet", "csv", "json", "arrow", "text")
+"""Formats of data sets of the hub that hold rows and nothing else."""
+SPLIT = 0.2
+"""Share of the training rows that judge, where there are no others."""
+
+
+def read(
+    source: str | Path,
+    *,
+    validation_file: Path | None = None,
+    validation_split: float | None = None,
+    dataset_config: str | None = None,
+    text_column: str | None = None,
+    text_pair_column: str | None = None,
+    label_column: str | None = None,
+    regression: bool = False,
+) -> Corpus:
+    """A corpus from the user's own data.
+
+    Args:
+        source: a folder with `train.*` and one of `dev.*`, `validation.*`, `test.*` (the first there is), or with
+            Parquet files in the hub's layout (`train-00000-of-00001.parquet`), or one that `datasets` saved; a file of
+            training rows; or `owner/name` of a data set of the hub.
+        validation_file: rows that judge: a file, or a folder that `Dataset.save_to_disk` wrote.
+        validation_split: share of the training rows that are drawn to judge, where there are no others; 0.2 by default.
+        dataset_config: configuration of a data set of the hub, where it has several.
+        text_column, text_pair_column, label_column: names of the columns; by default the usual ones, a pair where
+            `text_column` is not given and there are the columns of one.
+        regression: labels are numbers to be predicted, not classes.
+
+    Raises:
+        TombolaError: a file is missing, empty, not UTF-8 or malformed, has no such column, or what `assemble`
+            refuses.
+
+    Warns:
+        Where rows were split off to judge, and where rows that judge have the texts of training rows.
+    """
+    if validation_file is not None and validation_split is not None:
+        raise TombolaError("validation_split is for training rows alone; leave it out, or validation_file")
+    train, dev = splits(source, validation_file, dataset_config)
+    if dev is not None and validation_split is not None:
+        raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
+    columns = _choose(train, text_column, text_pair_column, label_column)
+    names = class_names(train.rows, columns[2])
+    tables = {"train": train.table(columns, names)}
+    if dev is not None:
+        tables["dev"] = dev.table(columns, names)
+    else:
+        tables["train"], tables["dev"] = _split_off(tables["train"], validation_split or SPLIT, regression)
+        n, m = len(tables["dev"].first), len(tables["dev"].first) + len(tables["train"].first)
+        warnings.warn(
+            f"{source} has training rows only: {n} of its {m} rows, drawn with seed 0, judge, and are not trained on; "
+            "give dev rows (--validation-file) to choose them yourself",
+            stacklevel=2,
+        )
+    corpus = assemble(str(source), tables, regression=regression, classes=names)
+    warn_of_shared_rows(corpus)
+    return corpus
+
+
+@dataclass(frozen=True)
+class Source:
+    """Origin of a split: a file, or `rows` that `datasets` read; and the names of its columns."""
+
+    path: Path
+    columns: Sequence[str]
+    rows: Iterable[Row] | None
+
+    @classmethod
+    def open(cls, path: Path) -> "Source":
+        """Open a file, or a folder of `datasets`; a TombolaError if there is none, or no row in it."""
+        if _is_saved(path):
+            saved = _load_saved(path)
+            if isinstance(saved, Mapping):
+                raise TombolaError(f"{path} holds several splits; give that folder alone, or one split's folder")
+            return cls.of(path, saved)
+        if not path.exists():
+            raise TombolaError(f"{path} does not exist; check the path")
+        if path.is_dir():
+            raise TombolaError(f"{path} is a folder; give a file ({', '.join(SUFFIXES)}) or a folder alone")
+        if not is_rows(path):
+            raise TombolaError(f"{path} is of no known kind; known: {', '.join(SUFFIXES)}")
+        if path.suffix.lower() == ".parquet":
+            return cls.of(path, parquet_rows(path))
+        for _, row in records(path):
+            return cls(path, tuple(row), None)
+        raise TombolaError(f"{path} has no rows; give a file with at least one labelled row")
+
+    @classmethod
+    def of(cls, path: Path, rows: Any) -> "Source":
+        """Origin of rows that were read from a path; a TombolaError if there are none."""
+        if not len(rows):
+            raise TombolaError(f"{path} has no rows; give at least one labelled row")
+        return cls(path, rows.column_names, rows)
+
+    def all_rows(self) -> Any:
+        """Its rows: a `datasets.Dataset`, or a list of dictionaries."""
+        return [row for _, row in records(self.path)] if self.rows is None else self.rows
+
+    def table(self, columns: Columns, names: Sequence[str] | None) -> Table:
+        """Its rows as a table of texts and labels."""
+        if self.rows is None:
+            return read_table(self.path, columns, names)
+        with reading(self.path, "save it again"):
+            return tabulate(self.rows, row_in(str(self.path)), columns, names)
+
+
+def splits(source: str | Path, validation_file: Path | None, config: str | None) -> tuple[Source, Source | None]:
+    """The training rows, and those that judge, where there are any."""
+    path = Path(source).expanduser()
+    if validation_file is not None:
+        return Source.open(path), Source.open(validation_file)
+    if _is_saved(path):
+        return _of_splits(path, _load_saved(path))
+    if path.is_file():
+        return Source.open(path), None
+    if path.is_dir():
+        return _of_folder(path)
+    if is_hub_id(str(source)):
+        instead = "check its name and that the hub can be reached, or give a file or folder"
+        _check_format(str(source), config, instead)
+        return _of_splits(path, hub_splits(str(source), config, instead))
+    raise TombolaError(f"{source} does not exist; give a folder with train and dev files, or the files")
+
+
+def _of_splits(path: Path, splits: Any) -> tuple[Source, Source | None]:
+    if not isinstance(splits, Mapping):
+        return Source.of(path, splits), None
+    dev = next((name for name in DEV if name in splits), None)
+    if "train" not in splits or (dev is None and len(splits) > 1):
+        raise TombolaError(f"{path} holds the splits {', '.join(splits)}; it needs train and one of {', '.join(DEV)}")
+    train, held_out = (name and Source.of(path / name, splits[name]) for name in ("train", dev))
+    return cast(Source, train), held_out or None
+
+
+def _of_folder(path: Path) -> tuple[Source, Source | None]:
+    def only(stem: str) -> Source | None:
+        found = sorted(file for file in path.glob(f"{stem}.*") if file.name.partition(".")[0] == stem and is_rows(file))
+        if len(found) > 1:
+            raise TombolaError(f"{path} holds {' and '.join(f.name for f in found)}; keep one of them")
+        return Source.open(found[0]) if found else _of_shards(path, stem)
+
+    train, dev = only("train"), next(filter(None, map(only, DEV)), None)
+    if train is None:
+        raise TombolaError(f"{path} holds no train file ({', '.join(SUFFIXES)}); add it or give the files themselves")
+    return train, dev
+
+
+def _of_shards(path: Path, split: str) -> Source | None:
+    """Rows of the Parquet files of a split in the hub's layout; None where there are none."""
+    found = sorted(path.glob(f"**/{split}-*-of-*.parquet"))
+    if len(homes := {file.parent for file in found}) > 1:
+        one, other = sorted(homes)[:2]
+        raise TombolaError(f"{path} holds several configurations ({one.name}, {other.name}); give the folder of one")
+    if not found:
+        return None
+    from datasets import concatenate_datasets
+
+    parts = [parquet_rows(file) for file in found]
+    with reading(path, "write it again"):
+        return Source.of(found[0].parent, concatenate_datasets(parts))
+
+
+def _choose(source: Source, text: str | None, text_pair: str | None, label: str | None) -> Columns:
+    """The columns named by the user, or guessed from the training rows."""
+    columns = {name.casefold(): name for name in reversed([*map(str, source.columns)])}
+
+    def pick(what: str, named: str | None, flag: str, usual: Sequence[str]) -> str:
+        there = ", ".join(map(str, source.columns))
+        if named is not None:
+            if named in source.columns:
+                return named
+            raise TombolaError(f"{source.path} has no column {named!r} for the {what}; name one of: {there}")
+        found = [columns[name] for name in usual if name in columns]
+        if not found:
+            sought = " or ".join(map(repr, usual[:3]))
+            raise TombolaError(f"{source.path} has no column {sought} for the {what}; name one of: {there} ({flag})")
+        if len(found) > 1 and found[0] != columns.get(usual[0]):
+            raise TombolaError(f"{source.path} has {' and '.join(found)} for the {what}; name one of them ({flag})")
+        return found[0]
+
+    # A user who names one text means one text.
+    if text is None and text_pair is None:
+        pairs = ((columns[one], columns[other]) for one, other in _PAIRS if one in columns and other in columns)
+        text, text_pair = next(pairs, (None, None))
+    if text_pair is not None:
+        text_pair = pick("second text", text_pair, "--text-pair-column", ())
+    return (
+        pick("text", text, "--text-column", _TEXTS),
+        text_pair,
+        pick("label", label, "--label-column", _LABELS),
+    )
+
+
+def _split_off(table: Table, share: float, regression: bool) -> tuple[Table, Table]:
+    """A table in two, of training and of the rows that judge: a share of each label's rows, drawn with a seed.
+
+    Rows of the same text stay together.
+    """
+    seconds = table.second or [None] * len(table.first)
+    groups = dict[tuple[str, str], list[int]]()
+    for row, texts in enumerate(zip(table.first, seconds, strict=True)):
+        groups.setdefault((repr(texts[0]), repr(texts[1])), []).append(row)
+    by_label = dict[str, list[list[int]]]()
+    for rows in groups.values():
+        by_label.setdefault("" if regression else str(table.labels[rows[0]]), []).append(rows)
+    rng, held = np.random.default_rng(0), list[int]()
+    for alike in by_label.values():
+        wanted, taken = share * sum(map(len, alike)), 0
+        for number in rng.permutation(len(alike)):
+            if taken + len(alike[number]) <= wanted:
+                taken += len(alike[number])
+                held += alike[number]
+    drawn = {*held}
+    if not drawn:
+        raise TombolaError(
+            f"{len(table.first)} rows are too few to split a share of {share:g} off that judges; give dev rows "
+            "(--validation-file)"
+        )
+    rest = [row for row in range(len(table.first)) if row not in drawn]
+    return _rows(table, rest), _rows(table, sorted(drawn))
+
+
+def _rows(table: Table, rows: Sequence[int]) -> Table:
+    def chosen(column: Sequence[object]) -> list[object]:
+        return [column[row] for row in rows]
+
+    second = None if table.second is None else chosen(table.second)
+    return replace(
+        table,
+        first=chosen(table.first),
+        second=second,
+        labels=chosen(table.labels),
+        where=lambda index: table.where(rows[index]),
+    )
+
+
+def _is_saved(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file()
+
+
+def _load_saved(path: Path) -> Any:
+    import datasets  # It takes a second, and few need it.
+
+    with one_line(f"{path} cannot be loaded by datasets", "save it again"):
+        return datasets.load_from_disk(str(path))
+
+
+def hub_splits(name: str, configuration: str | None, instead: str) -> Mapping[str, Any]:
+    """The splits of a data set of the hub, or a TombolaError that ends with what to do `instead`."""
+    import datasets
+
+    with one_line(f"cannot load {_called(name, configuration)} from the hub", instead):
+        return cast(Mapping[str, Any], datasets.load_dataset(name, configuration))
+
+
+def _check_format(name: str, configuration: str | None, instead: str) -> None:
+    """Refuse a data set of the hub that is in no format of rows: others hold archives of anything."""
+    import datasets
+
+    with one_line(f"cannot load {_called(name, configuration)} from the hub", instead):
+        builder = datasets.load_dataset_builder(name, configuration)
+    if (found := type(builder).__module__.rpartition(".")[2]) not in _BUILDERS:
+        known = ", ".join(_BUILDERS)
+        raise TombolaError(f"{_called(name, configuration)} is in the format {found}, not one of {known}; {instead}")
+
+
+def _called(name: str, configuration: str | None) -> str:
+    return name if configuration is None else f"{name} ({configuration})"

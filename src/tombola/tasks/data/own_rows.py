@@ -1,0 +1,98 @@
+"""Rows of the user's own data as they are, for tasks that are no labelled texts: lists, images, CoNLL's files."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.data import labelled_images, own_data, tagged_words
+from tombola.tasks.data.own_data import DEV, SPLIT
+
+
+def columns_of(source: str, dataset_config: str | None = None) -> Sequence[str]:
+    """Names of the columns of the training rows; those of a folder of images, or a CoNLL file, are what is read of it.
+
+    Raises:
+        TombolaError: there are no such data.
+    """
+    path = Path(source).expanduser()
+    if labelled_images.is_image_folder(path):
+        return "image", "label"
+    if _conll(path, None, tagged_words.SUFFIXES):
+        return tagged_words.WORDS[0], tagged_words.TAGS[0]
+    # With a dev file or without, the training rows are the same.
+    train = own_data.Source.open(path) if path.is_file() else own_data.splits(source, None, dataset_config)[0]
+    return [*map(str, train.columns)]
+
+
+def read(
+    source: str,
+    *,
+    validation_file: Path | None = None,
+    validation_split: float | None = None,
+    dataset_config: str | None = None,
+) -> dict[str, Any]:
+    """Rows of `train` and `dev`, each a `datasets.Dataset` or a list of dictionaries.
+
+    Args:
+        source: as of labelled texts (see [`own_data.read`][tombola.tasks.data.own_data.read]); or a folder of images in
+            folders of classes, or a file or folder of files in a CoNLL format.
+        validation_file: rows that judge, likewise.
+        validation_split, dataset_config: as of labelled texts.
+
+    Raises:
+        TombolaError: something is missing or malformed.
+
+    Warns:
+        Where rows were split off to judge.
+    """
+    path = Path(source).expanduser()
+    if labelled_images.is_image_folder(path):
+        found: dict[str, Any] = dict(labelled_images.folder_rows(path))
+        if validation_file is not None:
+            found["dev"] = labelled_images.folder_rows(validation_file)["train"]
+    elif files := _conll(path, validation_file, (*tagged_words.SUFFIXES, tagged_words.TEXT)):
+        found = {split: [*tagged_words.conll_rows(file)] for split, file in files.items()}
+    else:
+        train, dev = own_data.splits(source, validation_file, dataset_config)
+        found = {"train": train.all_rows()} | ({} if dev is None else {"dev": dev.all_rows()})
+    if "dev" in found and validation_split is not None:
+        raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
+    if "dev" not in found:
+        found |= _split_off(found["train"], validation_split or SPLIT, source)
+    return found
+
+
+def _conll(path: Path, validation_file: Path | None, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Files of splits in a CoNLL format, by their names; none where these say nothing of the kind."""
+    if path.is_file():
+        if path.suffix.lower() not in suffixes:
+            return {}
+        return {"train": path} | ({} if validation_file is None else {"dev": validation_file})
+    found = {file.stem: file for file in sorted(path.glob("*")) if file.suffix.lower() in suffixes}
+    if "train" not in found:
+        return {}
+    dev = validation_file or next((found[name] for name in DEV if name in found), None)
+    return {"train": found["train"]} | ({} if dev is None else {"dev": dev})
+
+
+def _split_off(rows: Any, share: float, source: str) -> dict[str, Any]:
+    """Rows in two, of training and of a share, drawn with a seed, that judges."""
+    size, held = len(rows), round(share * len(rows))
+    if not 0 < held < size:
+        raise TombolaError(
+            f"{size} rows are too few to split a share of {share:g} off that judges; give dev rows (--validation-file)"
+        )
+    drawn = np.random.default_rng(0).permutation(size)
+    dev, train = (np.sort(part).tolist() for part in np.split(drawn, [held]))
+    warnings.warn(
+        f"{source} has training rows only: {held} of its {size} rows, drawn with seed 0, judge, and are not trained "
+        "on; give dev rows (--validation-file) to choose them yourself",
+        stacklevel=3,
+    )
+    if hasattr(rows, "select"):
+        return {"train": rows.select(train), "dev": rows.select(dev)}
+    return {"train": [rows[index] for index in train], "dev": [rows[index] for index in dev]}

@@ -1,0 +1,80 @@
+"""Fine-tuned tasks whose rows are read by a tokenizer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+from typing_extensions import override
+
+from tombola.checkpoints import loading
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.padding import first_position, position_table
+from tombola.tasks.text.fine_tuned import FineTunedTask, S, TextTaskOptions
+
+
+class TokenizedTask(FineTunedTask[S]):
+    """Fine-tuned task whose rows are texts, cut to `max_length` tokens.
+
+    Args:
+        name, splits, score, options: as of a fine-tuned task.
+        tokenizer: of the model. Without a token for padding, it gets its end token for that.
+        pairs: whether a text is of two parts.
+
+    Raises:
+        TombolaError: the tokenizer has nothing to pad with, or `max_length` has no room beside its special tokens.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        splits: Mapping[str, S],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        score: str,
+        pairs: bool = False,
+        options: TextTaskOptions,
+    ) -> None:
+        super().__init__(name, splits, tokenizer, score=score, options=options)
+        self.tokenizer = tokenizer
+        self.max_length = min(options.max_length, tokenizer.model_max_length)
+        if tokenizer.pad_token_id is None:
+            # GPT-2 and its kin were trained without padding; what is padded is masked, so any token will do.
+            if tokenizer.eos_token is None:
+                raise TombolaError("the tokenizer has neither a padding nor an end token; give it a pad_token")
+            tokenizer.pad_token = tokenizer.eos_token
+        special = tokenizer.num_special_tokens_to_add(pair=pairs)
+        if self.max_length <= special:
+            # The tokenizer would cut nothing at all.
+            raise TombolaError(
+                f"max_length must be over {special}, the special tokens of a text, not {self.max_length}"
+            )
+
+    @override
+    def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
+        config: Any = getattr(model, "config", None)
+        first, table = first_position(model), position_table(model)
+        # RoBERTa's first positions, up to that of its padding, hold no text.
+        positions = table.num_embeddings - first if table else getattr(config, "max_position_embeddings", None)
+        if positions is not None and self.max_length > positions:
+            texts = f"texts of {self.max_length} tokens"
+            raise TombolaError(f"{texts} do not fit into this model's {positions} positions; lower --max-length")
+        loading.check_vocabulary(self.tokenizer, model)
+        return super().checked(model, trained=trained)
+
+    @override
+    def lengths(self, split: str) -> NDArray[np.int64]:
+        return np.array([self.tokens(example) for example in self.encoded(split)])
+
+    def tokens(self, example: Mapping[str, Any]) -> int:
+        """Tokens of an encoded row."""
+        return len(example["input_ids"])
+
+    def padded(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """Inputs of encoded texts, int64 [examples, tokens], padded to the longest."""
+        names = self.tokenizer.model_input_names
+        inputs = [{name: one[name] for name in one if name in names} for one in examples]
+        # The tokenizer's own side may be the left, where a text's positions depend on its neighbours.
+        return dict(self.tokenizer.pad(inputs, padding_side="right", return_tensors="pt"))

@@ -1,0 +1,148 @@
+"""Task types as settings: guessed from columns, opened from files and folders, and whole studies of each."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertModel
+
+from builders.encoders import config, rows
+from builders.task_types import choice_rows, image_processor, image_rows, splitting_tokenizer, tagged_rows, vit
+from tombola.foundations.errors import TombolaError
+from tombola.report import build
+from tombola.study.config import StudyConfig
+from tombola.study.study import Study
+from tombola.tasks.text.fine_tuned import FineTunedTask
+from tombola.tasks.text.regime import TextSettings
+from tombola.tasks.text.task_types import TASK_TYPES, TEXT
+
+SETTINGS: Mapping[str, Any] = {
+    **{"train_rows": 96, "dev_rows": 48, "epochs": 2, "batch_size": 16, "learning_rate": 5e-3, "max_length": 24},
+    **{"heads_step": 0.25, "bootstrap_resamples": 100, "precision": "fp32", "device": "cpu"},
+}
+
+
+def write_lines(folder: Path, make: Callable[[int, int], list[dict[str, Any]]]) -> None:
+    folder.mkdir()
+    for split, count, seed in (("train", 96, 1), ("dev", 48, 2)):
+        text = "".join(f"{json.dumps(row)}\n" for row in make(count, seed))
+        (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")
+
+
+def write_images(folder: Path, split: str = "train") -> None:
+    for number, row in enumerate(image_rows(48, 1)):
+        home = folder / split / row["label"]
+        home.mkdir(parents=True, exist_ok=True)
+        row["image"].save(home / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models and data of every type."""
+    folder = tmp_path_factory.mktemp("types")
+    torch.manual_seed(0)
+    BertModel(config("bert", initializer_range=0.1)).save_pretrained(folder / "bert")
+    splitting_tokenizer().save_pretrained(folder / "bert")
+    vit(scale=0.1).vit.save_pretrained(folder / "vit")
+    image_processor().save_pretrained(folder / "vit")
+    write_lines(folder / "token-classification", tagged_rows)
+    write_lines(folder / "multiple-choice", choice_rows)
+    write_lines(folder / TEXT, rows)
+    write_images(folder / "image-classification")
+    return folder
+
+
+def opened(home: Path, name: str, **settings: Any) -> FineTunedTask[Any]:
+    model = home / ("vit" if name == "image-classification" else "bert")
+    flat = {"model": str(model), "task": str(home / name), **SETTINGS, **settings}
+    task = StudyConfig.of("quick", **flat).open_task()
+    assert isinstance(task, FineTunedTask)
+    return task
+
+
+def test_the_setting_names_every_type() -> None:
+    hint = TextSettings.__annotations__["task_type"]
+    assert get_args(get_args(hint)[0]) == ("auto", TEXT, *TASK_TYPES)
+
+
+@pytest.mark.filterwarnings("ignore:.*has training rows only")
+@pytest.mark.parametrize("name", TASK_TYPES)
+def test_a_type_is_known_by_its_columns_and_that_is_said(home: Path, name: str) -> None:
+    with pytest.warns(UserWarning, match=rf"is taken for {name}, as it has the columns .* and .*--task-type"):
+        guessed = opened(home, name)
+    assert guessed.facts()["task_type"] == name
+    named = opened(home, name, task_type=name)
+    assert type(named) is type(guessed)
+    assert np.array_equal(named.references("dev"), guessed.references("dev"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_labelled_texts_are_what_they_were(home: Path) -> None:
+    assert "task_type" not in opened(home, TEXT).facts()
+    with pytest.raises(TombolaError, match="regression is for the task type text-classification, not for token"):
+        opened(home, TEXT, task_type="token-classification", regression=True)
+    with pytest.raises(TombolaError, match="no column 'tokens' or 'words' for the words; name one of: text, label"):
+        opened(home, TEXT, task_type="token-classification")
+    with pytest.raises(TombolaError, match="unknown metric of tags 'accuracy'; did you mean token_accuracy"):
+        opened(home, "token-classification", task_type="token-classification", metric="accuracy")
+    with pytest.raises(TombolaError, match="unknown metric 'entity_f1'"):
+        opened(home, TEXT, task_type=TEXT, metric="entity_f1")
+
+
+def test_a_file_of_conll_is_the_rows_that_it_holds(home: Path, tmp_path: Path) -> None:
+    def text(made: list[dict[str, Any]]) -> str:
+        sentences = (zip(row["tokens"], row["ner_tags"], strict=True) for row in made)
+        return "\n\n".join("\n".join(f"{word} NN {tag}" for word, tag in sentence) for sentence in sentences)
+
+    for name, count, seed in (("train.txt", 96, 1), ("valid.txt", 48, 2)):
+        (tmp_path / name).write_text(f"-DOCSTART- -X- O\n\n{text(tagged_rows(count, seed))}\n", encoding="utf-8")
+    expected = opened(home, "token-classification", task_type="token-classification")
+    found = opened(home, "token-classification", task_type="token-classification", task=str(tmp_path))
+    assert np.array_equal(found.references("dev"), expected.references("dev"))
+    assert found.facts()["rows"] == expected.facts()["rows"]
+    # One file alone, which its name gives away.
+    alone = tmp_path / "all.conll"
+    alone.write_text("# sent_id = 1\nword1\tB-A\n# is\tO\n\nfine1\tO\n\nword2\tI-A\nword2\tO\n", encoding="utf-8")
+    with (
+        pytest.warns(UserWarning, match="taken for token-classification"),
+        pytest.warns(UserWarning, match="training rows only: 1 of its 3 rows, drawn with seed 0"),
+    ):
+        one = opened(home, "", task=str(alone), validation_split=0.3, dev_rows=None)
+    assert (one.size("train"), one.size("dev")) == (2, 1)
+    alone.write_text("word1 O\nword2\n", encoding="utf-8")
+    with pytest.raises(TombolaError, match=r"all\.conll, line 2 has no word and tag"):
+        opened(home, "", task=str(alone), task_type="token-classification")
+
+
+def test_images_without_dev_images_are_split(home: Path) -> None:
+    with pytest.warns(UserWarning, match="training rows only: 10 of its 48 rows"):
+        task = opened(home, "image-classification", task_type="image-classification")
+    assert (task.size("train"), task.size("dev")) == (38, 10)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", TASK_TYPES)
+def test_a_study_of_each_type_ends_with_its_report(home: Path, tmp_path: Path, name: str) -> None:
+    """Fine-tuned, searched, retrained, shrunk, timed and analysed; what cannot be asked is left out."""
+    model = home / ("vit" if name == "image-classification" else "bert")
+    flat = {"model": str(model), "task": str(home / name), "methods": ("heads+mlps",), **SETTINGS}
+    analyses = ("survivors", "attention", "interactions", "representations")
+    study = Study(StudyConfig.of("quick", **flat, analyses=analyses), out=tmp_path, seeds=(0,))
+    page = build(study.run())
+    found = {
+        row["ticket"] + row["stage"]: row for row in map(json.loads, study.folder.joinpath("results.jsonl").open())
+    }
+    assert found["fullnone"]["score"] > found["guessingnone"]["score"]
+    seed = study.folder / name / "seed-0"
+    assert (seed / "heads+mlps" / "good" / "retrained" / "config.json").is_file()
+    assert (seed / "heads+mlps" / "good" / "cost.json").is_file()
+    assert (seed / "analysis" / "interactions.json").is_file()
+    assert (seed / "analysis" / "attention.json").is_file() == (name == "token-classification")
+    probed = name == "image-classification"
+    assert (seed / "analysis" / "heads+mlps" / "representations.json").is_file() == probed
+    assert "entity F1" in page.read_text(encoding="utf-8") or name != "token-classification"
