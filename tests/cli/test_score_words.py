@@ -1,6 +1,10 @@
 """Scores that are printed say of what metric they are, which direction is better where it is not plain, how sure."""
 
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from builders.fake_study import fake_study
 from tombola.cli.given_ticket import score_line
@@ -22,3 +26,13 @@ def test_a_table_of_distances(tmp_path: Path) -> None:
         "accuracy (lower is better) with its 95 %"
     )
     assert str(results_table(folder).title).startswith("accuracy with its 95 %")
+
+
+@pytest.mark.slow
+def test_what_other_libraries_miss_is_not_said() -> None:
+    program = (
+        "from tombola.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass\n"
+        "from diffusers import DDPMPipeline, StableDiffusionPipeline"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -53,13 +53,27 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unrecognized arguments: {' '.join(given)}{alike}")
 
 
-def command_line(chosen: str | None) -> _Parser:
-    """The parser; only the chosen command gets its arguments, whose defaults take time to import."""
+class _Completion(argparse.Action):
+    """Prints the completion script of all commands, and ends."""
+
+    @override
+    def __call__(self, parser: argparse.ArgumentParser, _: object, values: Any, flag: str | None = None) -> NoReturn:
+        import shtab
+
+        print(shtab.complete(command_line(*COMMANDS), shell=values))
+        parser.exit(DONE)
+
+
+def command_line(*chosen: str | None) -> _Parser:
+    """The parser; only the chosen commands get their arguments, whose defaults take time to import."""
     parser = _Parser(
         prog="tombola",
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
     )
     parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
+    shells = ("bash", "zsh", "tcsh")
+    completion = "print what completes commands and flags in a shell, and stop"
+    parser.add_argument("--print-completion", action=_Completion, choices=shells, help=completion)
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -67,7 +81,7 @@ def command_line(chosen: str | None) -> _Parser:
         sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         sub.add_argument("--json", action="store_true", help="print the result as JSON")
         sub.set_defaults(command=command, parser=sub)
-        if name == chosen:
+        if name in chosen:
             command.add_arguments(sub)
             if command.groups:
                 add_settings(sub, command.groups, command.preset)
@@ -98,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _while_read(), warnings.catch_warnings():
         warnings.showwarning = _note
         if chosen is not None and not chosen.startswith("-") and chosen not in COMMANDS:
-            command_line(None).error(unknown("command", chosen, COMMANDS))
+            command_line().error(unknown("command", chosen, COMMANDS))
         return _run(command_line(chosen), given)
 
 

@@ -15,6 +15,7 @@ from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import printable
 
 if TYPE_CHECKING:
+    from tombola.study.study import Study
     from tombola.study.study_file import StudyFile
 
 
@@ -33,6 +34,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
     parser.add_argument("--sample-config", action="store_true", help=sample)
+    dry = "only say which steps it would run, how long they would take, and how much they would write"
+    parser.add_argument("--dry-run", action="store_true", help=dry)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -61,6 +64,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             print(sample, end="")
         return {"sample": sample}
     config.check_names()
+    if options.dry_run:
+        return _planned(_study(asked, options.typed), options)
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.finished_run import NAME, FinishedRun
 
@@ -89,23 +94,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _make(asked: "StudyFile", command: str) -> Path:
     """Run what is missing of a study, build its report, and record what there is to print."""
-    # They take PyTorch, seconds to import, which neither an error in a setting nor a finished study should wait for.
     from tombola import report
-    from tombola.foundations.resources import keep_freed_memory
     from tombola.report.study_data import read_study
     from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
     from tombola.study.finished_run import FinishedRun
-    from tombola.study.study import Study
 
-    keep_freed_memory()
-    study = Study(
-        asked.config,
-        out=asked.out or "runs",
-        seeds=asked.seeds,
-        save=asked.save or "good",
-        workers=asked.workers or "auto",
-        command=command,
-    )
+    study = _study(asked, command)
     report.build(study.run())
     data, facts = read_study(study.folder), study.task.facts()
     tables = [results_table(data.rows, higher_is_better=data.task.higher_is_better)]
@@ -115,6 +109,51 @@ def _make(asked: "StudyFile", command: str) -> Path:
     printed = ([table.entry() for table in tables], lines)
     FinishedRun.record(study.folder, study.config, asked.seeds, study.save, len(study.steps()), *printed)
     return study.folder
+
+
+def _study(asked: "StudyFile", command: str) -> "Study":
+    # They take PyTorch, seconds to import, which neither an error in a setting nor a finished study should wait for.
+    from tombola.foundations.resources import keep_freed_memory
+    from tombola.study.study import Study
+
+    keep_freed_memory()
+    return Study(
+        asked.config,
+        out=asked.out or "runs",
+        seeds=asked.seeds,
+        save=asked.save or "good",
+        workers=asked.workers or "auto",
+        command=command,
+    )
+
+
+def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
+    """What the study would do."""
+    from tombola.foundations.plain_table import PlainTable
+    from tombola.study.estimates import in_words
+
+    found = study.plan()
+    if not options.json:
+        console, table = Console(markup=False), PlainTable()
+        table.heads("step", numbers=("seconds",))
+        for what, seconds in found.left:
+            table.line(what, f"{seconds:,.1f}")
+        console.print(table)
+        console.print(
+            f"steps: {len(found.left)} to run, {found.done} done\n"
+            f"expected time: {in_words(found.seconds)}, with --workers {found.workers}\n"
+            f"models on disk: {found.bytes / 1e6:,.1f} MB more at most",
+            highlight=False,
+        )
+        console.print(printable(f"folder: {study.folder}"), highlight=False, soft_wrap=True)
+    return {
+        "folder": str(study.folder),
+        "steps": [{"step": what, "seconds": round(seconds, 3)} for what, seconds in found.left],
+        "done": found.done,
+        "workers": found.workers,
+        "seconds": round(found.seconds, 1),
+        "bytes": found.bytes,
+    }
 
 
 def _asked(options: argparse.Namespace) -> "StudyFile":

@@ -4,6 +4,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from rich.console import Console
@@ -14,7 +15,7 @@ from tombola.foundations import resources
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
 from tombola.study.scheduler import Schedule, apart
-from tombola.study.step import StudyStep
+from tombola.study.step import StudyStep, left_of
 from tombola.tasks.base import Task
 
 COPIES = 6
@@ -59,6 +60,41 @@ def makespan(steps: Sequence[StudyStep], workers: int) -> float:
             return now
         now, _, done = heapq.heappop(running)
         schedule.finish(done)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of a study before it runs.
+
+    Attributes:
+        left: steps that it would run, and the seconds of each where it has the machine for itself.
+        done: steps that are done.
+        workers: processes.
+        seconds: of all that is left, in so many processes.
+        bytes: of the models that it would write, at most.
+    """
+
+    left: tuple[tuple[str, float], ...]
+    done: int
+    workers: int
+    seconds: float
+    bytes: int
+
+
+def plan(steps: Sequence[StudyStep], workers: int, seconds: float, model: int) -> Plan:
+    """Plan of the steps, where a forward pass of one example takes `seconds`, and a model `model` bytes on disk."""
+    left = left_of(steps)
+    shared, here = apart(left)
+    # Each process has a share of the cores.
+    slower = (threads(1) / threads(workers)) ** THREADS_POWER
+    expected = makespan(shared, workers) * slower + sum(step.cost for step in here)
+    return Plan(
+        tuple((step.what, step.cost * seconds) for step in left),
+        len(steps) - len(left),
+        workers,
+        expected * seconds,
+        model * sum(step.models for step in left),
+    )
 
 
 _BATCHES = 4

@@ -61,21 +61,21 @@ class Renewal:
 
         What they did make from that once is back, with what lies in it, which is looked at in its turn.
         """
-        self.before |= {step.result for step in steps if step.is_there()}
+        self.before |= {step.result for step in steps if step.there()}
         for step in steps:
             record = StepRecord.of(step.result)
-            if record is None and step.is_there() and not step.in_passing:
+            if record is None and step.there() and not step.in_passing:
                 self._stale(step, set())
             elif record is not None and (changed := step.unlike(record)) is not None:
                 self._stale(step, changed)
-            if not step.is_there() and self._take(step):
+            if not step.there() and self._take(step):
                 self.back.append(step)
-            if step.is_there() and step.mend_scores():
+            if step.there() and step.mend_scores():
                 self.mended.append(step)
 
     def _stale(self, step: StudyStep, changed: set[str]) -> None:
         # One that was killed before it published anything has a record alone.
-        if step.is_there():
+        if step.there():
             self.stale.append(step)
             self.changed |= changed
             self._put(step.result, step.beside)
@@ -108,11 +108,11 @@ class Renewal:
 
     def line(self, asked: Sequence[StudyStep]) -> str:
         """Line that says what changed, what is made anew of the steps that are asked for, and what is reused."""
-        missing = [step for step in asked if not step.is_there()]
+        missing = [step for step in asked if not step.there()]
         anew = [step for step in missing if step.result in self.before]
         new = [step for step in missing if step.result not in self.before]
         what = f"{', '.join(sorted(self.changed))} changed: " if self.changed else ""
-        parts = [f"{what}{counted(anew)} made anew, {counted([one for one in asked if one.is_there()])} reused"]
+        parts = [f"{what}{counted(anew)} made anew, {counted([one for one in asked if one.there()])} reused"]
         if new:
             parts.append(f"{counted(new)} still to be made")
         if self.back:

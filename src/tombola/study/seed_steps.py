@@ -3,7 +3,7 @@
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tombola.analysis.agreement.comparison import compare
@@ -11,6 +11,7 @@ from tombola.analysis.agreement.survival import super_survivor_controls, super_s
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.pruning.search.records import SEARCH_FILES
+from tombola.pruning.weight_criteria import CRITERIA
 from tombola.study.folder_layout import COST, SAVED, STAGES, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
@@ -36,7 +37,8 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
     what, cost, weight = "score the full model", dev * IMPORTANCE_COST, 1.0
     if trains:
         what, cost, weight = "fine-tune the full model", training + cost, TRAINING_COST
-    yield step(what, cost, weight, folder.full, run.full, mend=functools.partial(run.write_interval, folder.full))
+    mend = functools.partial(run.write_interval, folder.full)
+    yield step(what, cost, weight, folder.full, run.full, mend=mend, models=int(task.trained))
     for method in config.methods:
         chosen, of_method = pruning_method(method), in_words(method)
         good, weights = folder.ticket(method, "good"), chosen.kind == "weights"
@@ -50,8 +52,11 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
         search = functools.partial(run.search, method)
         beside = (*(good.parent / name for name in SEARCH_FILES), folder.updated(method))
         # The one interval that a search may write is of what it trained in passing, which is another step's.
-        mend: Callable[[], None] | None = _nothing if trains else None
-        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), beside=beside, mend=mend)
+        no_score = _nothing if trains else None
+        saved = SAVED[run.setting.save]
+        models = (weights and CRITERIA[chosen.criterion].updates) + (trains and "good" in saved)
+        what, needs = f"search {of_method}", (folder.full,)
+        yield step(what, cost, weight, good, search, needs, beside=beside, mend=no_score, models=models)
         controls = config.controls_of(method)
         drawn = {name: folder.ticket(method, name) for name in ("good", *controls)}
         for name in controls:
@@ -68,11 +73,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
             cost = 1.0 if passing else (1.0 if weights else 0.65) * (training + dev)
             again, weight = functools.partial(run.retrained, method, name), cost / (training / TRAINING_COST)
             mend, what = functools.partial(run.write_interval, result), f"retrain {name} {of_method}"
-            yield step(what, cost, weight, result, again, (place,), in_passing=passing, mend=mend)
-        if "good" in SAVED[run.setting.save]:
+            models, needs = int(name in saved and not passing), (place,)
+            yield step(what, cost, weight, result, again, needs, in_passing=passing, mend=mend, models=models)
+        if "good" in saved:
             model, small = good / "retrained" if config.retrains else good, good / "shrunk"
             shrink, measure = (functools.partial(one, method) for one in (run.shrunk, run.measured))
-            yield step(f"shrink good {of_method}", SHRINKING_COST, 1.0, small, shrink, (model,))
+            yield step(f"shrink good {of_method}", SHRINKING_COST, 1.0, small, shrink, (model,), models=1)
             if not weights:
                 yield step(f"time good {of_method}", TIMING_COST, 1.0, good / COST, measure, (small,), alone=True)
 

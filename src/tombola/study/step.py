@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class StudyStep:
         mend: write the intervals of its scores anew; None where they are all that it is, or it has none.
         settings: all that there are and a result can depend on: name → JSON value, local files by their content.
         read: names of those that were read before the steps: to open the task.
+        models: number of models that it writes, at most.
     """
 
     what: str
@@ -65,6 +66,7 @@ class StudyStep:
     mend: Callable[[], None] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
+    models: int = 0
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
@@ -91,7 +93,7 @@ class StudyStep:
                 replaced unasked.
         """
         path, mend = StepRecord.path(self.result), f"delete {self.result} and start again"
-        if not self.is_there() or not path.is_file():
+        if not self.there() or not path.is_file():
             return False
         record = StepRecord.read(path)
         if record.files is None:
@@ -112,8 +114,8 @@ class StudyStep:
             self._list(record)
         return True
 
-    def is_there(self) -> bool:
-        """True if there is a result, whatever it was made from."""
+    def there(self) -> bool:
+        """True if its result stands there, whole or damaged; nothing is written, as `done` may."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
 
     def needs_made(self) -> dict[str, str]:
@@ -149,7 +151,7 @@ class StudyStep:
 
     def _list(self, record: StepRecord) -> None:
         """Write the record with what was published, by which `done` knows whether all of it is there and undamaged."""
-        if not self.is_there():
+        if not self.there():
             StepRecord.path(self.result).unlink(missing_ok=True)
             return
         found = list[Path]()
@@ -159,6 +161,19 @@ class StudyStep:
                 if file.is_file() and not {*file.relative_to(place).parts} & {*STAGES}:
                     found.append(file)
         record.listing(found, self.result.parent).write(StepRecord.path(self.result))
+
+
+def left_of(steps: Iterable[StudyStep]) -> list[StudyStep]:
+    """Steps, each after those that it needs, without a result that was made from what there is now."""
+    left, stale = list[StudyStep](), set[Path]()
+    for step in steps:
+        record = StepRecord.of(step.result)
+        other = step.unlike(record) is not None if record is not None else not step.in_passing
+        if other := other or not stale.isdisjoint(step.needs):
+            stale.add(step.result)
+        if other or not step.there():
+            left.append(step)
+    return left
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
-from tombola.study.estimates import announce, announcement, pass_seconds, threads, worker_count
+from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, threads, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.renewal import Renewal
 from tombola.study.scheduler import run_here, run_steps
@@ -147,13 +147,35 @@ class Study(Shown):
         return self.layout.seed_folder(seed)
 
     @memory_errors()
+    def plan(self) -> Plan:
+        """Plan of what `run` would do, after all that it checks first; nothing is written.
+
+        Raises:
+            TombolaError: something the user can mend.
+        """
+        self._check()
+        if not self._changed():
+            self._check_saved()
+        steps, model = self.steps(), self.task.load(self.config.model, seed=0).to(self.device)
+        seconds = pass_seconds(model, self.task, self._setting.precision)
+        return plan(steps, self.worker_count(steps), seconds, 4 * self._model[1])
+
+    @memory_errors()
     def run(self) -> Path:
         """Run what is missing, and return the folder: `tombola.report.build` makes its page.
 
         Raises:
             TombolaError: something the user can mend; whatever was finished stays.
         """
-        # Data and model are opened before anything is written: bad input leaves no trace.
+        self._check()
+        with work_alone(self.folder), deterministic(self.device):
+            sweep_drafts(self.folder)
+            renewed = self._renew()
+            self._check_saved()
+            return self._run(renewed)
+
+    def _check(self) -> None:
+        """Open data and model, before anything is written: bad input leaves no trace."""
         _ = self.task, self.anatomy
         for split in dict.fromkeys(("dev", self.config.searched)):
             check_labels(self.task, split)
@@ -169,11 +191,6 @@ class Study(Shown):
             )
         self._check_full()
         self._check_memory()
-        with work_alone(self.folder), deterministic(self.device):
-            sweep_drafts(self.folder)
-            renewed = self._renew()
-            self._check_saved()
-            return self._run(renewed)
 
     def _changed(self) -> bool:
         """True if the folder is of another configuration so far."""

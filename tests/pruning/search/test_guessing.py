@@ -134,3 +134,20 @@ def test_the_bound_over_chance() -> None:
 def test_a_model_that_is_good_has_no_warnings() -> None:
     own = task()
     assert no_better(own, own.references("dev"), "dev", 0.9) is None
+
+
+def test_where_accuracy_hardly_sees_a_class_another_metric_is_named() -> None:
+    data = [{"text": f"word {n}", "label": "rare" if n % 20 == 0 else "usual"} for n in range(400)]
+    train_rows, dev = data[:200], data[200:]
+    by_accuracy, balanced = (
+        TextTask.from_rows(train_rows, dev, tokenizer(), score=metric) for metric in ("accuracy", "balanced_accuracy")
+    )
+    predictions = by_accuracy.references("dev").copy()
+    predictions[np.flatnonzero(predictions == 0)[:2]] = 1
+    score, bound = by_accuracy.metric.score(predictions, by_accuracy.references("dev")), 0.9 * 0.99
+    assert score == 0.99
+    said = no_better(by_accuracy, predictions, "dev", bound)
+    assert said is not None
+    assert "who always guesses alike scores 0.950" in said
+    assert "a metric that weighs classes alike (balanced_accuracy, f1_macro)" in said
+    assert no_better(balanced, predictions, "dev", 0.9 * 0.9) is None

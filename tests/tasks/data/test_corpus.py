@@ -36,6 +36,15 @@ def test_rows_become_texts_and_sorted_classes() -> None:
     assert corpus.splits["dev"].labels.tolist() == [1]
 
 
+def test_labels_with_fractions_may_be_values() -> None:
+    train = rows(("a", 0.5), ("b", "2"), ("c", 3.25))
+    with pytest.raises(TombolaError, match=r"'1\.75' is unknown .*; numbers such as 0\.5 are values for --regression"):
+        build(train, rows(("d", 1.75)))
+    with pytest.warns(UserWarning, match=r"names of 3 classes; numbers such as 0\.5 are values for --regression"):
+        assert build(train, rows(("d", 3.25))).classes == ("0.5", "2", "3.25")
+    assert build(train, rows(("d", 1.75)), regression=True).regression
+
+
 def test_select_keeps_order_and_pairs() -> None:
     texts = Texts(("a", "b", "c"), ("x", "y", "z"), np.array([0, 1, 2]))
     chosen = texts.select([2, 0])

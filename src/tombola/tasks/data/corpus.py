@@ -227,15 +227,16 @@ def assemble(
         written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
         known = values or classes or sorted(set(written["train"]), key=_order)
         ids = {label: i for i, label in enumerate(known)}
+        values_hint = _values_hint(known) if values is None and classes is None else ""
         for split, table in tables.items():
             for index, label in enumerate(written[split]):
                 if label not in ids:
-                    raise TombolaError(
-                        _hidden(table.where(index))
-                        if label == "-1"
-                        else f"{table.where(index)}: label {label!r} is unknown in training; known: {_few(known)}"
-                    )
+                    unseen = f"label {label!r} is unknown in training; known: {_few(known)}{values_hint}"
+                    where = table.where(index)
+                    raise TombolaError(_hidden(where) if label == "-1" else f"{where}: {unseen}")
         labels = {split: np.array([ids[label] for label in found], dtype=np.int64) for split, found in written.items()}
+        if values_hint:
+            warnings.warn(f"{name}: labels are taken as names of {len(known)} classes{values_hint}", stacklevel=2)
         classes = classes or known
     splits = {
         split: Texts(
@@ -302,7 +303,9 @@ def _numbers(table: Table) -> list[float]:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
-            raise TombolaError(f"{table.where(index)}: label {value!r} is no number, which regression needs")
+            raise TombolaError(
+                f"{table.where(index)}: label {value!r} is no number, which regression needs; names do without it"
+            )
         numbers.append(number)
     # -1 may be a score like any other, but not the only one.
     if set(numbers) == {-1.0}:
@@ -318,6 +321,17 @@ def _order(label: str) -> tuple[bool, float, str]:
         number = math.nan
     named = math.isnan(number)
     return named, 0.0 if named else number, label
+
+
+def _values_hint(labels: Sequence[str]) -> str:
+    """Advice where labels look like values: numbers with fractions; empty otherwise."""
+    try:
+        fractions = [label for label in labels if math.isfinite(float(label)) and not float(label).is_integer()]
+    except ValueError:
+        return ""
+    if not fractions:
+        return ""
+    return f"; numbers such as {fractions[0]} are values for --regression (regression=True)"
 
 
 def _few(labels: Sequence[str]) -> str:
