@@ -34,6 +34,7 @@ BASE: Mapping[str, Any] = {
     "weights_cuts": 4,
     "bootstrap_resamples": 50,
     "device": "cpu",
+    "at_chance": "continue",
     "text_column": "sentence",
 }
 OTHERS: Mapping[str, Any] = {
@@ -80,6 +81,8 @@ OTHERS: Mapping[str, Any] = {
     "label_column": "turned",
     "regression": True,
     "metric": "f1",
+    "class_weights": "balanced",
+    "task_type": "text-classification",
     "search_metric": "f1",
 }
 """Another value of every setting that is a value; those that are files, and those that are neutral, have tests of
@@ -129,9 +132,10 @@ QUICK = ("threshold", "controls", "bootstrap_resamples")
 
 def test_every_setting_is_changed(base: Study) -> None:
     files = {"model", "task", "validation_file", "full", "data"}
-    neutral = {"device", "eval_batch_size", "analyses"}
-    # Of held-out rows alone.
-    assert {*OTHERS} | files | neutral | {"search_rows"} == {*base.config.settings()}
+    neutral = {"device", "eval_batch_size", "analyses", "at_chance"}
+    # Of held-out rows, of data without dev rows, and of data of the hub.
+    of_others = {"search_rows", "validation_split", "dataset_config"}
+    assert {*OTHERS} | files | neutral | of_others == {*base.config.settings()}
     assert [
         name
         for name, value in OTHERS.items()

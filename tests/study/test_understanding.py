@@ -523,7 +523,7 @@ def test_other_settings_in_the_same_folder_give_what_they_give_in_a_new_one(
     changed: dict[str, Any], tmp_path: Path
 ) -> None:
     def study(out: Path, **settings: Any) -> Study:
-        return Study(config(methods=("heads", "wanda", "sparsegpt"), **settings), out=out)
+        return Study(config(methods=("heads", "wanda", "sparsegpt"), at_chance="continue", **settings), out=out)
 
     base = study(tmp_path / "base")
     base.run()

@@ -90,7 +90,8 @@ class StudyConfig(TaskOptions):
     at_chance: Annotated[
         Literal["stop", "continue"],
         _search(
-            "before a search: stop where the full model, or the threshold, is no better than guessing, or continue"
+            "before a search: stop where the full model, or the threshold, is no better than guessing, or continue",
+            neutral=True,
         ),
     ] = "stop"
     iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (

@@ -111,7 +111,7 @@ class StudyStep:
                     raise TombolaError(f"{file} is damaged: it is not the file that was written; {mend}")
         if touched:
             # Copied, with the time of the copy: it need not be read again at the next start.
-            self._list(record)
+            record.stamped(record.files, self.result.parent).write(path)
         return True
 
     def there(self) -> bool:
@@ -141,12 +141,14 @@ class StudyStep:
         """Write the intervals of a result anew where they, and nothing else, were made from other settings."""
         record = StepRecord.of(self.result)
         changed = set() if record is None else record.changed(self.settings)
-        if record is None or self.mend is None or not changed:
+        if record is None or record.files is None or self.mend is None or not changed:
             return False
         # Killed in the middle, it is done again.
         dataclasses.replace(record, files=None).write(StepRecord.path(self.result))
         self.mend()
-        self._list(dataclasses.replace(record, settings={name: self.settings[name] for name in record.settings}))
+        record = record.stamped(record.files, self.result.parent)
+        now = {name: self.settings[name] for name in record.settings}
+        dataclasses.replace(record, settings=now).write(StepRecord.path(self.result))
         return True
 
     def _list(self, record: StepRecord) -> None:
@@ -154,13 +156,13 @@ class StudyStep:
         if not self.there():
             StepRecord.path(self.result).unlink(missing_ok=True)
             return
-        found = list[Path]()
+        found = list[str]()
         for place in (self.result, *self.beside):
             for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
                 # What a search trained in passing is another step's.
                 if file.is_file() and not {*file.relative_to(place).parts} & {*STAGES}:
-                    found.append(file)
-        record.listing(found, self.result.parent).write(StepRecord.path(self.result))
+                    found.append(file.relative_to(self.result.parent).as_posix())
+        record.stamped(found, self.result.parent).write(StepRecord.path(self.result))
 
 
 def left_of(steps: Iterable[StudyStep]) -> list[StudyStep]:

@@ -74,6 +74,6 @@ class StepRecord(JsonRecord):
         """Names of the settings that it was made from and that are others now."""
         return {name for name, value in self.settings.items() if name not in settings or settings[name] != value}
 
-    def listing(self, files: Iterable[Path], home: Path) -> Self:
-        """The record with the files that were published, under the folder of their result."""
-        return replace(self, files={file.relative_to(home).as_posix(): FileStamp.of(file) for file in files})
+    def stamped(self, names: Iterable[str], home: Path) -> Self:
+        """The record with files that were published, as they are now, by their paths from a folder."""
+        return replace(self, files={name: FileStamp.of(home / name) for name in names})
