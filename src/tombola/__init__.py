@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from tombola.tasks.language.task import LanguageTask
     from tombola.tasks.text.image_classification import ImageClassificationTask
     from tombola.tasks.text.multiple_choice import MultipleChoiceTask
+    from tombola.tasks.text.question_answering import QuestionAnsweringTask
     from tombola.tasks.text.task import TextTask
+    from tombola.tasks.text.text_to_text import TextToTextTask
     from tombola.tasks.text.token_classification import TokenClassificationTask
     from tombola.tickets.import_masks import import_masks
     from tombola.tickets.ticket import Ticket
@@ -55,6 +57,7 @@ __all__ = [
     "ImageTask",
     "LanguageTask",
     "MultipleChoiceTask",
+    "QuestionAnsweringTask",
     "Recipe",
     "Search",
     "SearchOptions",
@@ -63,6 +66,7 @@ __all__ = [
     "Subnetwork",
     "Task",
     "TextTask",
+    "TextToTextTask",
     "Ticket",
     "TokenClassificationTask",
     "TombolaError",
@@ -129,6 +133,8 @@ _HOMES = {
     "tombola.tasks.text.task": ("TextTask",),
     "tombola.tasks.text.token_classification": ("TokenClassificationTask",),
     "tombola.tasks.text.multiple_choice": ("MultipleChoiceTask",),
+    "tombola.tasks.text.text_to_text": ("TextToTextTask",),
+    "tombola.tasks.text.question_answering": ("QuestionAnsweringTask",),
     "tombola.tasks.text.image_classification": ("ImageClassificationTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),

@@ -1,5 +1,7 @@
 """Counts by hand, a signature that knows shapes and nothing else, and models that are refused."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -14,11 +16,12 @@ from transformers import (
     XLNetModel,
 )
 
-from builders.encoders import FAMILIES, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
+from builders.encoders import FAMILIES, HEAD_SIZE, HEADS, HIDDEN, LAYERS, MLP, classifier, config, sites
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import shrunk
+from tombola.tickets.ticket import Ticket
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -114,7 +117,7 @@ def test_an_unknown_type_is_told_what_is_known() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lost", ["a head", "all heads of a layer", "an MLP"])
-def test_a_shrunk_model_is_refused(family: str, lost: str) -> None:
+def test_a_shrunk_model_has_what_is_left_and_a_part_of_it_is_refused(family: str, lost: str) -> None:
     model = classifier(family)
     heads, mlps = torch.ones(LAYERS, HEADS), torch.ones(LAYERS)
     if lost == "a head":
@@ -123,8 +126,30 @@ def test_a_shrunk_model_is_refused(family: str, lost: str) -> None:
         mlps[2] = 0
     else:
         heads[1] = 0
-    with pytest.raises(TombolaError, match="shrunk"):
-        dissect(shrunk(model, sites(model, heads, mlps)).model)
+    small: Any = shrunk(model, sites(model, heads, mlps)).model
+    found, whole = dissect(small), dissect(model)
+    assert found.sizes("heads") == tuple(heads.sum(1).int().tolist())
+    assert found.sizes("mlps") == tuple(mlps.int().tolist())
+    per_head, per_mlp = 4 * HEAD_SIZE * HIDDEN, 2 * HIDDEN * MLP
+    assert found.weights == int(heads.sum()) * per_head + int(mlps.sum()) * per_mlp
+    assert found.signature != whole.signature
+    assert found.signature == dissect(shrunk(model, sites(model, heads, mlps)).model).signature
+    with pytest.raises(TombolaError, match="give the whole model, no part"):
+        dissect(small.get_submodule(small.base_model_prefix))
+
+
+def test_equal_shapes_that_lost_different_heads_are_different_architectures() -> None:
+    model = classifier("bert")
+    full = Ticket.full(dissect(model), "heads")
+    one, other = (dissect(shrunk(model, full.without({"heads": [(0, head)]})).model) for head in (0, 1))
+    assert one.sizes("heads") == other.sizes("heads")
+    assert one.signature != other.signature
+    with pytest.raises(TombolaError, match="cannot be combined"):
+        Ticket.full(one, "heads") & Ticket.full(other, "heads")
+    with pytest.raises(TombolaError, match=r"found on a shrunk model: give that one$"):
+        Ticket.full(one, "heads").check(dissect(model))
+    with pytest.raises(TombolaError, match=r"was shrunk since; give the one that it was shrunk from$"):
+        full.check(one)
 
 
 def test_tied_parameters_count_once() -> None:

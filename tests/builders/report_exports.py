@@ -94,7 +94,10 @@ def check(folder: Path, out: Path) -> list[str]:
     written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     found = read(folder / "report.html")
     assert {f"figures/{name}.svg" for name in names(found)} == {file for file in written if file.endswith(".svg")}
+    begin = {".png": b"\x89PNG\r\n", ".pdf": b"%PDF-"}
     for path in (out / "figures").iterdir():
+        assert all(path.with_suffix(ending).read_bytes().startswith(first) for ending, first in begin.items())
+    for path in (out / "figures").glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     index = (out / "index.md").read_text()
     listed = re.findall(r"^- `(?:tables|figures)/([^`]+)\.(svg|csv)`", index, re.MULTILINE)

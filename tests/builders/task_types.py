@@ -10,12 +10,15 @@ from transformers import (
     BertForTokenClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
     ViTConfig,
     ViTForImageClassification,
 )
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from builders.encoders import config, randomise, tokenizer
+from builders.families import T5_SIZES, T5_TOKENS
 
 TAGS = ("O", "B-GOOD", "I-GOOD", "B-BAD", "I-BAD")
 
@@ -69,6 +72,45 @@ def choice_rows(count: int, seed: int) -> list[dict[str, Any]]:
             }
         )
     return made
+
+
+def question_rows(count: int, seed: int, *, answerless: bool = False) -> list[dict[str, Any]]:
+    """Rows in SQuAD's columns: the answer is the fine word, or words, among neutral ones."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        words = [f"word{n}" for n in rng.integers(0, 30, size=rng.integers(3, 12))]
+        answer = " ".join(f"fine{n}" for n in rng.integers(0, 6, size=rng.integers(1, 3)))
+        place = int(rng.integers(len(words)))
+        none = answerless and number % 4 == 0
+        context = " ".join([*words[:place], *([] if none else [answer]), *words[place:]])
+        answers = {"text": [] if none else [answer], "answer_start": [] if none else [context.index(answer)]}
+        made.append(
+            {"id": str(number), "question": f"word{rng.integers(30)} ?", "context": context, "answers": answers}
+        )
+    return made
+
+
+def written_rows(count: int, seed: int) -> list[dict[str, Any]]:
+    """Texts of neutral words with fine ones among them, which the target repeats in their order."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        fine = [f"fine{number}" for number in rng.integers(0, 3, size=rng.integers(1, 3))]
+        words = [f"word{number}" for number in rng.integers(0, 5, size=rng.integers(1, 6))]
+        made.append({"source": " ".join([*fine, *words]), "target": " ".join(fine)})
+    return made
+
+
+def t5(*, seed: int = 0, scale: float = 0.25) -> Any:
+    """A random T5 for the tokens of `splitting_tokenizer`."""
+    torch.manual_seed(seed)
+    options: Any = {**T5_SIZES, **T5_TOKENS, "eos_token_id": 3}
+    made = T5Config(**options)
+    made._attn_implementation = "eager"
+    model = T5ForConditionalGeneration(made)
+    randomise(model, scale)
+    return model.eval()
 
 
 def image_rows(count: int, seed: int, *, size: tuple[int, int] = (20, 14)) -> list[dict[str, Any]]:

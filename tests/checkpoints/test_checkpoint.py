@@ -15,8 +15,9 @@ from builders.encoders import some_weights, tokenizer
 from builders.families import ZOO, computed, sampled, tickets
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.checkpoints.checkpoint import TENSORS, load, save_shrunk, save_zeros
+from tombola.checkpoints.checkpoint import load, save_shrunk, save_zeros
 from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes
+from tombola.checkpoints.shrunk_folder import TENSORS
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.magnitude import keep_largest
 from tombola.subnetworks.subnetwork import masked, shrunk
@@ -88,7 +89,7 @@ def test_bad_input_is_one_line_and_writes_nothing(bert: PreTrainedModel, tmp_pat
     save_shrunk(bert, tickets(bert)["random 0"], folder)
     with pytest.raises(TombolaError, match="exists already"):
         save_shrunk(bert, tickets(bert)["random 0"], folder)
-    with pytest.raises(TombolaError, match="shrunk already"):
+    with pytest.raises(TombolaError, match="which was shrunk since; give the one"):
         save_shrunk(load(folder), tickets(bert)["random 0"], tmp_path / "twice")
     with pytest.raises(TombolaError, match="holds no shrunk model"):
         load(tmp_path)

@@ -18,7 +18,7 @@ from builders.families import ZOO, tickets
 from builders.unets import denoised, unet
 from tombola.architectures.denoisers import class_of_denoiser
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.checkpoint import TENSORS
+from tombola.checkpoints.shrunk_folder import TENSORS
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import Ticket
 

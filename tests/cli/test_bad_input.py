@@ -306,22 +306,18 @@ class TestTicket:
         said = refused(capsys, tmp_path, *command, full, ticket, "--out", tmp_path / "taken")
         assert said == f"{tmp_path / 'taken'} exists already; delete it or choose another folder"
 
-    @pytest.mark.parametrize("method", ["heads+mlps", "weights"])
-    def test_a_model_that_was_shrunk_already(
-        self, tmp_path: Path, done: Study, full: Path, method: str, capsys: Capture
+    def test_the_ticket_that_a_model_was_shrunk_under_already(
+        self, tmp_path: Path, done: Study, full: Path, capsys: Capture
     ) -> None:
-        ticket, model = done.seed_folder(0).ticket(method, "good"), tmp_path / "small"
+        ticket, model = done.seed_folder(0).ticket("heads+mlps", "good"), tmp_path / "small"
         assert main(["shrink", str(full), str(ticket), "--no-measure", "--out", str(model)]) == 0
         capsys.readouterr()
-        expected = (
-            f"{model} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
-        )
-        out = ["--out", tmp_path / "out"]
+        out, ends = ["--out", tmp_path / "out"], "which was shrunk since; give the one that it was shrunk from"
         for command in WAYS_OUT:
-            assert refused(capsys, tmp_path, *command, model, ticket, *out) == expected
-        for name in ("prune", "retrain", "score"):
-            more = (["--ticket", ticket] if name != "prune" else []) + (out if name != "score" else [])
-            assert refused(capsys, tmp_path, name, *flags(name, model=model), *more) == expected
+            assert refused(capsys, tmp_path, *command, model, ticket, *out).endswith(ends)
+        for name in ("retrain", "score"):
+            more = ["--ticket", ticket, *(out if name != "score" else [])]
+            assert refused(capsys, tmp_path, name, *flags(name, model=model), *more).endswith(ends)
 
     @pytest.mark.parametrize("left", [0, 100, -100])
     def test_a_damaged_model(self, tmp_path: Path, full: Path, ticket: Path, left: int, capsys: Capture) -> None:

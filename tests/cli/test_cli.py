@@ -543,7 +543,7 @@ class TestSteps:
         scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", said["ticket"])
         assert ticket.provenance["score"] == said["score"] == scored["score"]
         assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
-        assert capsys.readouterr().out.startswith("50.0% of the weights score ")
+        assert capsys.readouterr().out.startswith("50.0% of the weights: accuracy 0.")
 
     def test_people_get_one_line_on_stdout(
         self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -553,11 +553,12 @@ class TestSteps:
         assert re.fullmatch(
             r"accuracy 0\.\d{4} \(95 % interval 0\.\d{4} to [01]\.\d{4}, n = 96; chance 0\.6667\)\n", said.out
         )
-        assert said.err == "score\n"
+        assert re.fullmatch(r"score \.\.\.\nscore; \d+\.\d s, 0:00:00 left\n", said.err)
         assert main(["prune", *flags("prune", model=seed_folder.full), "--out", str(tmp_path / "found")]) == 0
         said = capsys.readouterr()
         place = f"{tmp_path}/found/moods/seed-0/heads[+]mlps/good"
-        pattern = rf"\d+ heads and \d MLPs? score 0\.\d{{4}}, the full model 0\.\d{{4}}: {place}\n"
+        interval = r"\(95 % interval 0\.\d{4} to [01]\.\d{4}\)"
+        pattern = rf"\d+ heads and \d MLPs?: accuracy 0\.\d{{4}} {interval}, the full model 0\.\d{{4}}: {place}\n"
         assert re.fullmatch(pattern, said.out)
         assert "iteration 1" in said.err
 

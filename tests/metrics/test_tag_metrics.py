@@ -1,13 +1,11 @@
 """Metrics of tags against examples counted by hand, and what guessing reaches."""
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import pytest
 
 from tombola.metrics.scores import NOTHING, Metric
 from tombola.metrics.statistics import interval, paired_difference, verdict
-from tombola.metrics.tag_metrics import entity_f1, marks_entities, token_accuracy
+from tombola.metrics.tag_metrics import EXACT_MATCH, TOKEN_ACCURACY, entity_f1, marks_entities
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "S-LOC", "E-PER")
 NO, BP, IP, BL, IL, SL, EP = range(7)
@@ -37,21 +35,21 @@ def test_entities_are_counted_as_seqeval_counts_them() -> None:
 
 
 def test_right_tags_are_counted_word_by_word() -> None:
-    accuracy = token_accuracy(TAGS)
+    accuracy = TOKEN_ACCURACY
     assert score(accuracy, [[NO, BP, PAD], [NO, NO, NO]], [[NO, IP, PAD], [NO, NO, BL]]) == pytest.approx(3 / 5)
 
 
 def test_chance_is_the_best_of_one_tag_for_all() -> None:
     references = np.array([[NO, NO, BP, PAD], [BL, NO, NO, NO]])
-    assert token_accuracy(TAGS).chance(references) == pytest.approx(5 / 7)
+    assert TOKEN_ACCURACY.chance(references) == pytest.approx(5 / 7)
     # B-PER everywhere finds the one PER, and calls seven words so.
     assert entity_f1(TAGS).chance(references) == pytest.approx(2 / (7 + 2))
 
 
-@pytest.mark.parametrize("make", [token_accuracy, entity_f1])
-def test_resamples_are_of_examples_and_never_of_words(make: Callable[[Sequence[str]], Metric]) -> None:
+@pytest.mark.parametrize("metric", [TOKEN_ACCURACY, EXACT_MATCH, entity_f1(TAGS)])
+def test_resamples_are_of_examples_and_never_of_words(metric: Metric) -> None:
     """A long example is drawn as a whole: words of one sentence say less than as many of different ones."""
-    metric, rng = make(TAGS), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     references = rng.integers(0, 5, (40, 30))
     # All of a sentence is right, or wrong.
     predictions = np.where(rng.random((40, 1)) < 0.5, references, (references + 2) % 5)
@@ -75,12 +73,18 @@ def test_a_ticket_that_gives_all_words_one_tag_says_nothing() -> None:
     rng = np.random.default_rng(0)
     references = np.where(rng.random((50, 6)) < 0.2, PAD, rng.integers(0, 3, (50, 6)))
     nothing = np.where(references == PAD, PAD, NO)
-    found = verdict(token_accuracy(TAGS), [references], [nothing], references, 0)
+    found = verdict(TOKEN_ACCURACY, [references], [nothing], references, 0)
     assert found.alike == 1
     assert not found.matches
-    assert verdict(token_accuracy(TAGS), [references], [references], references, 0).alike == 0
+    assert verdict(TOKEN_ACCURACY, [references], [references], references, 0).alike == 0
 
 
 def test_tags_in_iob_are_known_by_their_names() -> None:
     assert marks_entities(TAGS)
     assert not marks_entities(("NOUN", "VERB", "I-"))
+
+
+def test_an_example_is_right_where_all_of_its_tokens_are() -> None:
+    references = [[BP, IP, PAD], [NO, BL, IL], [NO, BL, IL]]
+    assert score(EXACT_MATCH, [[BP, IP, PAD], [NO, BL, NO], [NO, BL, IL]], references) == pytest.approx(2 / 3)
+    assert EXACT_MATCH.chance(np.array(references)) == pytest.approx(2 / 3)

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from builders.encoders import sites, some_weights
 from builders.families import ZOO
 from tombola import Ticket, TombolaError, dissect, masked, save_shrunk, shrunk
-from tombola.checkpoints.checkpoint import TENSORS
+from tombola.checkpoints.shrunk_folder import TENSORS
 from tombola.profiling import peak_memory
 from tombola.profiling.model_cost import Cost, Costs, compare, sentence, table
 from tombola.profiling.tensor_memory import multiply_adds

@@ -16,7 +16,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.report import build, number_format
 from tombola.report.charts import theme
 from tombola.report.charts.grids import survival_grid
-from tombola.report.charts.vega import bundle, svgs
+from tombola.report.charts.vega import bundle, pictures
 from tombola.report.html.elements import element, join
 from tombola.report.study_data import read_study
 from tombola.report.summary import read_rows, summarise
@@ -312,9 +312,11 @@ def test_a_damaged_field_is_named(tmp_path: Path) -> None:
 
 def test_a_chart_can_be_exported_as_svg(tmp_path: Path) -> None:
     record = read_study(fake_study(tmp_path, seeds=(0, 1)))
-    ((_, picture),) = svgs({"grid": survival_grid(record.survival[0], record.places)}, width=300)
-    assert picture.startswith("<svg")
-    assert 'fill="white"' in picture
+    charts = {"grid": survival_grid(record.survival[0], record.places)}
+    ((_, found),) = pictures(charts, width=300, svg_alone=True)
+    assert [*found] == ["svg"]
+    assert found["svg"].startswith(b"<svg")
+    assert b'fill="white"' in found["svg"]
 
 
 def test_markup_escapes_all_but_markup() -> None:

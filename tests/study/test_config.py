@@ -75,6 +75,10 @@ OTHER: dict[str, Any] = {
     "learning_rate": 1e-3,
     "batch_size": 16,
     "weight_decay": 0.1,
+    "task_type": "text-classification",
+    "dataset_config": "plain_text",
+    "validation_split": 0.3,
+    "class_weights": "balanced",
     "warmup_ratio": 0.2,
     "max_grad_norm": 2.0,
     "eval_batch_size": 32,
@@ -97,12 +101,13 @@ OF_LANGUAGE: Mapping[str, Any] = {
 }
 
 # The same with a task that takes them all but `data`, which is for GLUE.
-TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
+TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None, "full": None}
 
 
 def with_setting(name: str, value: Any) -> StudyConfig:
     """A configuration with one setting, and a task that may have it."""
     own = {"validation_file", "text_column", "text_pair_column", "label_column", "regression", "metric"}
+    own |= {"task_type", "dataset_config", "validation_split"}
     context: dict[str, Any] = {"task": "/nowhere/mine"} if name in own else {}
     if name == "data":
         context = {"task": "cola"}

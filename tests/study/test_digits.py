@@ -16,6 +16,7 @@ from builders.renewed_study import assert_renewed
 from builders.unets import UNET
 from tombola.analysis.locality import random_curve
 from tombola.architectures.dissect import dissect
+from tombola.cli import main
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.image_metrics import fid
@@ -193,6 +194,19 @@ def test_weights_that_would_be_unpickled_are_not_read(tmp_path: Path, monkeypatc
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("unpickled"))
     with pytest.raises(TombolaError, match="holds weights as a pickle"):
         Study(config(tmp_path, rewind="step-1"), out=tmp_path / "out").run()
+
+
+def test_a_single_cut_trains_nothing_whatever_the_preset_says(
+    unet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "cut"
+    given = ["prune", "--model", unet, "--task", "digits", "--train-rows", "60", "--dev-rows", "40", "--device", "cpu"]
+    assert main([*map(str, given), "--method", "magnitude-matrix", "--density", "0.5", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    # A cut is of the size that is asked for, whatever the model can do.
+    assert "note: the full model does not clearly beat guessing" in said.err
+    assert "50.0% of the weights, Fréchet distance" in said.out
+    assert not json.loads((out / "study.json").read_text())["config"]["iterative"]
 
 
 def test_no_text_of_its_files_becomes_markup_or_code(study: Study, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -170,7 +171,7 @@ def test_a_bad_mask_is_refused_in_one_line_and_nothing_is_written(
         (lambda folder: folder.write_text(""), "is a file"),
         (lambda folder: folder.mkdir(), "there are no masks in"),
         (lambda folder: (folder / "a").mkdir(parents=True), "there are no masks in"),
-        (lambda folder: (folder / "a" / "0").mkdir(parents=True), r"has no head_mask\.npy and no mlp_mask\.npy"),
+        (lambda folder: (folder / "a" / "0").mkdir(parents=True), r"has no head_mask\.npy; add"),
         (lambda folder: save(folder / "0", ONES, ONES[:, 0]), "lies at the wrong depth"),
         (lambda folder: save(folder / "a" / "b" / "0", ONES, ONES[:, 0]), "lies at the wrong depth"),
         (lambda folder: tree(folder, {"a": ["1", "seed-1"]}), "are of seed 1"),
@@ -204,3 +205,23 @@ def test_a_taken_folder_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(
         Ticket.load(tmp_path / "out" / "a" / "seed-0" / "good").heads, read_masks(tmp_path / "in")[0].ticket.heads
     )
+
+
+def test_masks_of_heads_alone_are_tickets_of_heads(tmp_path: Path) -> None:
+    model = classifier()
+    masks = tree(tmp_path / "in", {"CoLA": ["0", "1"]})
+    for path in (tmp_path / "in").rglob("mlp_mask.npy"):
+        path.unlink()
+    for anatomy in (None, dissect(model)):
+        made = import_masks(tmp_path / "in", tmp_path / f"out-{anatomy is None}", anatomy)
+        for one in made:
+            assert one.ticket.kind == "heads"
+            assert [*one.ticket.masks] == ["heads"]
+            assert one.ticket.heads.double().numpy().tolist() == masks[one.task, one.seed][0].tolist()
+            assert [*cast(dict[str, str], one.ticket.provenance["sha256"])] == ["head_mask.npy"]
+    again = Ticket.load(tmp_path / "out-False" / "CoLA" / "seed-0" / "good")
+    assert shrunk(model, again).ticket == again
+    # One that lacks among others that have it is a mistake.
+    np.save(tmp_path / "in" / "CoLA" / "1" / "mlp_mask.npy", np.ones(3))
+    with pytest.raises(TombolaError, match=r"CoLA/0 has no mlp_mask\.npy; add the masks"):
+        read_masks(tmp_path / "in")

@@ -96,10 +96,11 @@ def _trimmed(batch: Batch) -> Batch:
     mask = batch.inputs.get("attention_mask")
     if mask is None:
         return batch
-    used = mask.bool().flatten(0, -2).any(0)
+    used, decodes = mask.bool().flatten(0, -2).any(0), "decoder_input_ids" in batch.inputs
 
-    def trim(tensor: Tensor) -> Tensor:
-        return tensor[..., used] if tensor.shape == mask.shape else tensor
+    def trim(tensor: Tensor, *, decoded: bool) -> Tensor:
+        # A decoder's tokens are others, however many.
+        return tensor[..., used] if tensor.shape == mask.shape and not decoded else tensor
 
-    inputs = {name: trim(tensor) for name, tensor in batch.inputs.items()}
-    return replace(batch, inputs=inputs, targets=trim(batch.targets))
+    inputs = {name: trim(one, decoded=name.startswith("decoder_")) for name, one in batch.inputs.items()}
+    return replace(batch, inputs=inputs, targets=trim(batch.targets, decoded=decodes))

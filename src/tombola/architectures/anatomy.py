@@ -1,12 +1,14 @@
 """The anatomy of a loaded model: its heads, MLPs, channels and prunable weights, which everything else asks."""
 
+import functools
 import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +16,9 @@ from tombola.architectures.left_out import LeftOut
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, Matrix, MLPRow
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.shown import Shown
+
+SHRUNK = "-shrunk"
+"""End of the signature of a shrunk model."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Anatomy(Shown):
         matrices: every prunable matrix, layer by layer, in the order in which data flows through them.
         residuals: the rows of a mask of channels: the residual blocks of a convolutional network.
         left_out: modules with parameters that no row and no matrix has, and why.
+        removal: of a shrunk model, what it was shrunk from. It has all rows of that one, some with fewer sites or none.
     """
 
     model_type: str
@@ -36,6 +42,7 @@ class Anatomy(Shown):
     matrices: tuple[Matrix, ...]
     residuals: tuple[ChannelRow, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    removal: "Removal | None" = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         sites = {"heads": self.attentions, "mlps": self.feed_forwards, "channels": self.residuals}
@@ -66,9 +73,10 @@ class Anatomy(Shown):
         Raises:
             TombolaError: there are no MLPs.
         """
-        if not self.feed_forwards:
+        found = math.gcd(*(row.neurons for row in self.feed_forwards))
+        if not found:
             raise TombolaError(f"this {self.model_type} has no MLPs, so it has no neurons to prune")
-        return math.gcd(*(row.neurons for row in self.feed_forwards))
+        return found
 
     def sizes(self, kind: str, block: int = 1) -> tuple[int, ...]:
         """Number of sites in each row of the mask of a kind of site.
@@ -81,7 +89,7 @@ class Anatomy(Shown):
             return tuple(row.heads for row in self.attentions)
         if kind == "channels":
             return tuple(row.groups for row in self.residuals)
-        return tuple(row.neurons // block if kind == "neurons" else 1 for row in self.feed_forwards)
+        return tuple(row.neurons // block if kind == "neurons" else int(row.neurons > 0) for row in self.feed_forwards)
 
     @property
     def without_sites(self) -> tuple[LeftOut, ...]:
@@ -105,7 +113,8 @@ class Anatomy(Shown):
         """Readable fingerprint that ties a ticket to an architecture, for example `bert-6x12-1b2c3d4e`.
 
         It covers the model type, every row of heads and every matrix's place and shape, and leaves out the name of
-        the task's wrapper and all weights: a ticket found on one task fits the same architecture on another.
+        the task's wrapper and all weights: a ticket found on one task fits the same architecture on another. That of a
+        shrunk model ends in `-shrunk`, and covers which sites of the whole one are left.
         """
         facts: list[object] = [
             self.model_type,
@@ -114,8 +123,10 @@ class Anatomy(Shown):
         ]
         if self.residuals:
             facts.append([[row.groups, row.size] for row in self.residuals])
-        digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
         rows, heads = self.heads
+        if self.removal is not None:
+            return f"{self.model_type}-{rows}x{heads}-{self.removal.digest[:8]}{SHRUNK}"
+        digest = hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).hexdigest()
         return f"{self.model_type}-{rows}x{heads}-{digest[:8]}"
 
     def weights_of(self, model: nn.Module) -> dict[str, nn.Parameter]:
@@ -126,6 +137,27 @@ class Anatomy(Shown):
         """Each matrix with its parameter in `model`."""
         for matrix in self.matrices:
             yield matrix, model.get_parameter(matrix.parameter)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Structure that was removed from a model.
+
+    Attributes:
+        whole: anatomy of the model before anything was.
+        kept: what of that is still there.
+    """
+
+    whole: "Anatomy"
+    kept: Kept
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Digest of what is there: two models of equal shapes that lost different sites are two architectures."""
+        kept, found = self.kept, hashlib.sha256(self.whole.signature.encode())
+        for row in (*kept.heads, kept.mlps, *kept.neurons, *kept.channels):
+            found.update(np.packbits(row.cpu().numpy()).tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)

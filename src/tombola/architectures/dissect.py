@@ -10,11 +10,12 @@ from transformers.pytorch_utils import Conv1D
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.families import FAMILIES, MLP, Attention, Family, Projection, Residual
 from tombola.architectures.left_out import left_out
+from tombola.architectures.removal import remaining, removal_of
 from tombola.architectures.sites import ChannelRow, HeadRow, Matrix, MLPRow, is_transposed, joined, units_of
 from tombola.foundations.errors import TombolaError
 
 _TABLE = "its family's entry in tombola.architectures.families.FAMILIES"
-_SHRUNK = "a model that was shrunk already cannot be pruned again"
+_SHRUNK = "of what shrunk gave, or load opened, give the whole model, no part or copy of its weights"
 
 
 def _layers(model: nn.Module, base: nn.Module, family: Family) -> list[tuple[int, str]]:
@@ -59,11 +60,11 @@ def dissect(model: nn.Module) -> Anatomy:
     """Find the heads, MLPs, channels and prunable weights of a model of transformers or diffusers.
 
     Args:
-        model: a whole (unshrunk) model of a known family, with or without a task's output layer.
+        model: of a known family, with or without a task's output layer; whole, or shrunk.
 
     Raises:
         TombolaError: the model is of neither library, its type is not in `FAMILIES`, or its layers do not look as the
-            table says (a shrunk model, for one).
+            table says (a part of a shrunk model, for one).
 
     What of the model is in no row and no matrix, `Anatomy.left_out` names, with the reason.
     """
@@ -85,7 +86,8 @@ def dissect(model: nn.Module) -> Anatomy:
             f"{', '.join(sorted(FAMILIES))}; tombola.recognise(model) finds out whether it is built like one of them, "
             "tombola.architectures.families.register adds an entry"
         )
-    return read(model, family)
+    removal = removal_of(model)
+    return read(model, family) if removal is None else remaining(model, removal)
 
 
 def read(model: nn.Module, family: Family) -> Anatomy:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -66,7 +67,7 @@ class HeadRow(SiteRow):
         stack: index of its stack of layers in the family's entry.
         plan: the family's entry.
         heads: number of heads.
-        kv_heads: number of key/value heads; `group` heads share one.
+        kv_heads: number of key/value heads, as the forward pass sees them; `group` heads share one.
         size: units of a head.
         inputs: role → projection, those that the model has.
         outputs: full names of the projections whose input the heads' gates multiply; of an input that an MLP shares,
@@ -75,6 +76,8 @@ class HeadRow(SiteRow):
         kv_weights: prunable weights of one key/value head.
         may_be_empty: whether the sublayer runs without heads.
         bias: whether each of the outputs is a linear map of its own, with a bias.
+        uneven_groups: of a shrunk model whose groups have lost unequally many heads: for each head the number of the
+            stored key/value head that it shares. The forward pass sees a copy for each head.
     """
 
     stack: int
@@ -88,6 +91,7 @@ class HeadRow(SiteRow):
     kv_weights: int
     may_be_empty: bool
     bias: bool
+    uneven_groups: tuple[int, ...] | None = None
 
     @property
     def module(self) -> str:
@@ -97,15 +101,20 @@ class HeadRow(SiteRow):
     @property
     def group(self) -> int:
         """Heads that share a key/value head; 1 where each has its own."""
-        return self.heads // self.kv_heads
+        return self.heads // self.kv_heads if self.kv_heads else 1
+
+    @property
+    def key_values(self) -> tuple[int, ...]:
+        """Number of the stored key/value head that each head shares."""
+        return self.uneven_groups or tuple(head // self.group for head in range(self.heads))
 
     def weights(self, kept: Tensor) -> int:
         """Prunable weights that remain when the heads of `kept`, bool [heads], do.
 
         The weights of a key/value head are gone only when all heads of its group are.
         """
-        groups = int(kept.reshape(self.kv_heads, self.group).any(1).sum())
-        return int(kept.sum()) * self.head_weights + groups * self.kv_weights
+        groups = {group for group, stays in zip(self.key_values, kept.tolist(), strict=True) if stays}
+        return int(kept.sum()) * self.head_weights + len(groups) * self.kv_weights
 
 
 @dataclass(frozen=True)
@@ -176,20 +185,37 @@ class Kept:
         mlps: bool [MLPs]; a removed MLP has lost the bias of its output too.
         neurons: for each MLP bool [neurons]; none of a removed MLP's.
         channels: for each residual block bool [groups].
-        attention_bias: whether an attention without heads keeps the bias of its output.
+        attention_bias: for each row of heads whether its output keeps its bias when no head is kept.
     """
 
     heads: tuple[Tensor, ...]
     mlps: Tensor
     neurons: tuple[Tensor, ...]
     channels: tuple[Tensor, ...]
-    attention_bias: bool = True
+    attention_bias: tuple[bool, ...]
 
     def without_bias(self, rows: tuple[HeadRow, ...]) -> Iterator[HeadRow]:
         """Rows of heads whose outputs lose their bias, as no head is kept."""
-        for row, heads in zip(rows, self.heads, strict=True):
-            if not self.attention_bias and row.bias and not heads.any():
+        for row, heads, bias in zip(rows, self.heads, self.attention_bias, strict=True):
+            if not bias and row.bias and not heads.any():
                 yield row
+
+    def within(self, outer: "Kept") -> "Kept":
+        """Structure of a whole model that is kept where `outer` is kept of it, and this of that."""
+
+        def rows(those: tuple[Tensor, ...], these: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(one.masked_scatter(one, two) for one, two in zip(those, these, strict=True))
+
+        # An MLP that had no neurons left is no site any more, and is what it was.
+        were = torch.tensor([bool(neurons.any()) for neurons in outer.neurons], dtype=torch.bool)
+        biases = zip(outer.heads, outer.attention_bias, self.attention_bias, strict=True)
+        return Kept(
+            heads=rows(outer.heads, self.heads),
+            mlps=outer.mlps & (self.mlps | ~were),
+            neurons=rows(outer.neurons, self.neurons),
+            channels=rows(outer.channels, self.channels),
+            attention_bias=tuple(later if heads.any() else first for heads, first, later in biases),
+        )
 
 
 def units_of(linear: nn.Linear) -> tuple[int, int]:

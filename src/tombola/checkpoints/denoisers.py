@@ -22,6 +22,7 @@ from torch import nn
 from tombola.architectures.denoisers import PARTS
 from tombola.checkpoints.refusals import (
     CONFIG,
+    MARK,
     PIPELINE,
     check_layers,
     check_size,
@@ -29,8 +30,8 @@ from tombola.checkpoints.refusals import (
     refuse_lacking,
     refuse_pickles,
     refuse_results,
-    refuse_shrunk,
 )
+from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
 from tombola.checkpoints.sources import check_source
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
@@ -103,8 +104,14 @@ def load(source: str, *, weights: bool = True, dtype: torch.dtype | None = torch
     with reading(source):
         part = _part(source)
         folder = Path(source).expanduser() / (part or "")
-        refuse_shrunk(source, folder)
         kind, config = _described(source, part)
+        if (folder / MARK).is_file():
+            if weights:
+                small = load_shrunk(folder)
+                return small if dtype is None else nn.Module.to(small, dtype)
+            model = cast(nn.Module, kind.from_config(config))
+            cut_as_saved(model, folder)
+            return model
         if not weights:
             return cast(nn.Module, kind.from_config(config))
         # The other formats are pickles.

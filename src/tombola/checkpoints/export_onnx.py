@@ -109,7 +109,13 @@ def export_graph(model: nn.Module, given: Mapping[str, Tensor], path: Path) -> s
     # Flash attention and its like have no graph. `model` is a copy.
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        output = "logits" if "logits" in model(**given) else "last_hidden_state"
+        found = model(**given)
+    output = next((name for name in ("logits", "last_hidden_state") if name in found), None)
+    if output is None:
+        raise TombolaError(
+            f"a graph has one output, and this {type(model).__name__} gives {' and '.join(found)}; take another way "
+            "out, such as zeros"
+        )
     try:
         with _silently(), torch.no_grad():
             program = torch.onnx.export(

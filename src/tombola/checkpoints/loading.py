@@ -23,9 +23,10 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
-from tombola.checkpoints.pruned_heads import with_heads_of_zeros
+from tombola.checkpoints.pruned_heads import cut_heads, heads_pruned_by, smaller, without_pruned_heads
 from tombola.checkpoints.refusals import (
     CONFIG,
+    MARK,
     check_known,
     check_layers,
     check_size,
@@ -35,11 +36,12 @@ from tombola.checkpoints.refusals import (
     refuse_pickles,
     refuse_quantised,
     refuse_results,
-    refuse_shrunk,
 )
+from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
 from tombola.checkpoints.sources import MODELS, check_source, instead
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
+from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
 from tombola.subnetworks.recognition import recognise
 
 
@@ -50,12 +52,11 @@ def locate(source: str) -> str:
     configuration, this is the folder of the dequantised model, made on first use.
 
     Raises:
-        TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds a shrunk model.
+        TombolaError: the asset cannot be fetched, the GGUF file cannot be read, or the folder holds no model.
     """
     with loading(source):
         check_source(source)
         path = Path(source).expanduser()
-        refuse_shrunk(source, path)
         if not path.is_dir():
             if source not in MODELS:
                 return source
@@ -121,15 +122,18 @@ def read_weights(
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
         return kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
 
-    check_size(build, Path(path).glob("*.safetensors"), f"the configuration of {source}")
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
-    model, found = with_heads_of_zeros(
-        kind,
-        AutoConfig.from_pretrained(path, trust_remote_code=False),
-        source,
-        lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
-    )
+    if (Path(path) / MARK).is_file():
+        model, found = _read_shrunk(kind, Path(path), options)
+    else:
+        check_size(build, Path(path).glob("*.safetensors"), f"the configuration of {source}")
+        model, found = without_pruned_heads(
+            kind,
+            AutoConfig.from_pretrained(path, trust_remote_code=False),
+            source,
+            lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
+        )
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:
@@ -153,6 +157,44 @@ def read_weights(
             "give the configuration that it was saved with"
         )
     return model, [name for name in anew if ".pooler." not in name]
+
+
+def _read_shrunk(kind: Any, folder: Path, options: dict[str, Any]) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A shrunk model of any class that has its layers, and what transformers says of the tensors."""
+    small: Any = load_shrunk(folder)
+    kept = ("dtype", "output_loading_info", "use_safetensors")
+    named = {name: value for name, value in options.items() if name not in kept}
+    config, rest = AutoConfig.from_pretrained(folder, return_unused_kwargs=True, **named)
+    given = {**rest, **{name: options[name] for name in kept if name in options}}
+    state = {name: tensor.detach() for name, tensor in small.state_dict().items()}
+    model, found = smaller(
+        kind,
+        config,
+        lambda made: cut_as_saved(made, folder),
+        lambda kind: kind.from_pretrained(None, config=config, state_dict=state, ignore_mismatched_sizes=True, **given),
+    )
+    keep_sparse(model, sparse_ticket(small))
+    if model.can_generate() and (settings := getattr(small, "generation_config", None)) is not None:
+        model.generation_config = settings
+    return model, found
+
+
+def as_saved(model: nn.Module, path: str, source: str) -> nn.Module:
+    """A model that was made from the configuration of a checkpoint, without what was removed from that one.
+
+    Args:
+        model: whole; changed.
+        path, source: where the checkpoint is, and what the user calls it.
+
+    Raises:
+        TombolaError: as `load_model`.
+    """
+    if (Path(path) / MARK).is_file():
+        cut_as_saved(model, Path(path))
+    elif isinstance(model, PreTrainedModel) and (gone := heads_pruned_by(model.config, source)):
+        cut_heads(model, gone, source)
+        del model.config.pruned_heads
+    return model
 
 
 def class_named(config: PretrainedConfig, source: str) -> Any:
@@ -207,7 +249,7 @@ def outline(source: str) -> Anatomy:
         with torch.device("meta"):
             model = AutoModel.from_config(config, trust_remote_code=False) if kind is None else kind(config)
         recognise(model, check=False)
-        return dissect(model)
+        return dissect(as_saved(model, path, source))
 
 
 @contextlib.contextmanager

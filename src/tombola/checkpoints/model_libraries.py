@@ -11,13 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
-import transformers
-from accelerate import init_empty_weights
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedModel
-from transformers.utils import GENERATION_CONFIG_NAME
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
 from typing_extensions import override
 
 from tombola.architectures.denoisers import class_of_denoiser
@@ -68,17 +65,6 @@ class Library(ABC):
     @abstractmethod
     def write_config(self, model: nn.Module, folder: Path) -> None:
         """Write all but the weights into an existing folder."""
-
-    @abstractmethod
-    def blank(self, kind: str, folder: Path) -> nn.Module | None:
-        """A model of the original size without memory for its parameters, from what `write_config` wrote.
-
-        Buffers are computed, as rotary frequencies and position ids stand in no file. No code of the folder runs. None
-        if the library has no class of the name `kind`.
-        """
-
-    def finish(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - most have nothing left to do
-        """Finish a model of `blank` once its weights are there: tie those that are shared."""
 
     def save(self, model: nn.Module, folder: Path) -> None:
         """Write a whole model, for the library's `from_pretrained`."""
@@ -137,20 +123,6 @@ class TransformersLibrary(Library):
             model.generation_config.save_pretrained(folder)
 
     @override
-    def blank(self, kind: str, folder: Path) -> nn.Module | None:
-        found = getattr(transformers, kind, None)
-        if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
-            return None
-        with init_empty_weights(include_buffers=False):
-            return found(AutoConfig.from_pretrained(folder, trust_remote_code=False))
-
-    @override
-    def finish(self, model: Any, folder: Path) -> None:
-        model.tie_weights()
-        if (folder / GENERATION_CONFIG_NAME).is_file():
-            model.generation_config = GenerationConfig.from_pretrained(folder)
-
-    @override
     def read(self, like: Any, folder: Path) -> nn.Module:
         options = {"dtype": like.dtype, "use_safetensors": True, "trust_remote_code": False}
         return cast(nn.Module, type(like).from_pretrained(folder, **options))
@@ -199,17 +171,6 @@ class DiffusersLibrary(Library):
     @override
     def write_config(self, model: Any, folder: Path) -> None:
         model.save_config(folder)
-
-    @override
-    def blank(self, kind: str, folder: Path) -> nn.Module | None:
-        import diffusers
-
-        found: Any = getattr(diffusers, kind, None)
-        if not (isinstance(found, type) and issubclass(found, diffusers.ModelMixin)):
-            return None
-        config = cast(Any, found).load_config(folder)
-        with init_empty_weights(include_buffers=False):
-            return cast(nn.Module, cast(Any, found).from_config(config))
 
     @override
     def read(self, like: Any, folder: Path) -> nn.Module:

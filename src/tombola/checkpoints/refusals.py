@@ -27,7 +27,7 @@ def refuse_shrunk(source: str, folder: Path) -> None:
     """Raise a TombolaError where a folder, that of `source`, holds a shrunk model."""
     if (folder / MARK).is_file():
         raise TombolaError(
-            f"{source} was shrunk already; give the model that it was made from (tombola.load opens the shrunk one)"
+            f"{source} is a shrunk model, which is not pruned file by file; prune it in memory (tombola.prune_weights)"
         )
 
 

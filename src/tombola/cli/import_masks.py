@@ -8,7 +8,7 @@ from tombola.cli.command import Command, add_out, check_exists
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    tree = "tree of <task>/<seed>/head_mask.npy [layers, heads] and mlp_mask.npy [layers], of zeros and ones"
+    tree = "tree of <task>/<seed>/head_mask.npy [layers, heads] and, if any, mlp_mask.npy [layers], of zeros and ones"
     parser.add_argument("folder", type=Path, metavar="DIR", help=tree)
     add_out(parser, "new folder: <task>/seed-<s>/good/ for each ticket")
     parser.add_argument(
@@ -48,4 +48,4 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-COMMAND = Command("import-masks", "tickets from other people's NumPy masks of heads and MLPs", _add_arguments, _run)
+COMMAND = Command("import-masks", "tickets from other people's NumPy masks of heads, and MLPs", _add_arguments, _run)

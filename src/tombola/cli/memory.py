@@ -67,8 +67,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         if options.exclude:
             parts = (parts or Parts()).excluding(options.exclude)
         build, smaller = (known.denoiser.make, False) if known else denoiser_builder(model)
-        if smaller and set(options.density or ()) - {1.0}:
-            raise TombolaError(f"the denoiser of {model} was shrunk already; leave --density out")
+        # One that was shrunk is what it is, unless it is asked how much smaller it could be.
         densities = options.density or ((1.0,) if smaller else (1.0, 0.75, 0.5))
         found = needs(build, densities, images=images, size=options.size, dtype=dtype, guidance=options.guidance)
         around = tuple(

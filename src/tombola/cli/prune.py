@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tombola.architectures.anatomy import Anatomy
     from tombola.foundations.progress import Progress
+    from tombola.metrics.scores import Metric
     from tombola.study.config import StudyConfig
     from tombola.study.session import Session
     from tombola.study.trail import Trail
@@ -54,6 +55,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import needs_task
+    from tombola.study.results import read_row
     from tombola.study.session import Session
     from tombola.study.trail import Trail
     from tombola.tickets.pruning_methods import pruning_method
@@ -95,10 +97,19 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             "full_score": good.provenance["full_score"],
             **_sizes(good, anatomy),
         }
+        scores = _scores(read_row(place / "pruned"), read_row(trail.seed_folder.full), session.task.metric)
     if not options.json:
-        scores = f"score {result['score']:.4f}, the full model {result['full_score']:.4f}"
-        print(f"{_kept(good.sites, result)} {scores}: {result['ticket']}")
+        print(f"{_kept(good.sites, result)}: {scores}: {result['ticket']}")
     return result
+
+
+def _scores(good: Mapping[str, Any], full: Mapping[str, Any], metric: "Metric") -> str:
+    """Scores on dev of the good ticket, with its interval, and of the full model, by their rows."""
+    from tombola.metrics.scores import direction, metric_title
+
+    interval = f"95 % interval {good['score_low']:.4f} to {good['score_high']:.4f}"
+    title = f"{metric_title(metric.name)}{direction(metric.higher_is_better)}"
+    return f"{title} {good['score']:.4f} ({interval}), the full model {full['score']:.4f}"
 
 
 def _cut_alone(options: argparse.Namespace, config: "StudyConfig", method: "PruningMethod") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tombola.foundations.plurals import plural
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a study, a comparison or a transfer")
-    text = "also write every figure as SVG and every table as CSV and LaTeX into this new folder"
+    text = "also write every figure as SVG, PNG and PDF, and every table as CSV and LaTeX, into this new folder"
     parser.add_argument("--export", type=Path, metavar="OUT", help=text)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of tags: the share of right ones, and F1 of the entities that they mark, as seqeval computes it."""
+"""Metrics of tags and tokens: the share of right ones, and F1 of the entities that tags mark, as in seqeval."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,6 @@ from tombola.metrics.scores import NOTHING, Array, Metric
 
 _PREFIXES = ("B-", "I-", "E-", "S-")
 Counts = Callable[[Array, Array], Array]
-
-
-def token_accuracy(classes: Sequence[str]) -> Metric:
-    """Share of the tags that are right, all examples' together."""
-    return Metric.of_counts("token_accuracy", _right, _share, partial(_best_constant, len(classes), _right, _share))
 
 
 def entity_f1(classes: Sequence[str]) -> Metric:
@@ -86,6 +81,21 @@ def _entities(tags: _Tags, predictions: Array, references: Array) -> Array:
     return np.stack(np.broadcast_arrays(*counts), axis=-1)
 
 
+def _whole(predictions: Array, references: Array) -> Array:
+    """Examples all of whose tokens are right, and ones, int64 [..., n, 2]."""
+    right, there = np.moveaxis(_right(predictions, references), -1, 0)
+    return np.stack((right == there, np.ones_like(there)), axis=-1).astype(np.int64)
+
+
+def _most_common(references: Array) -> float:
+    there = references[references != NOTHING]
+    return float(np.unique(there, return_counts=True)[1].max() / max(1, there.size))
+
+
+def _most_common_whole(references: Array) -> float:
+    return float(np.unique(references, axis=0, return_counts=True)[1].max() / len(references))
+
+
 def _f1(sums: Array) -> Array:
     right, predicted, there = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
     return np.asarray(2 * right / np.maximum(predicted + there, 1))
@@ -95,3 +105,9 @@ def _best_constant(classes: int, counts: Counts, of_sums: Callable[[Array], Arra
     """Best score of one who always gives the same tag."""
     always = (np.where(references == NOTHING, NOTHING, tag) for tag in range(classes))
     return max(float(of_sums(counts(one, references).sum(-2))) for one in always)
+
+
+TOKEN_ACCURACY = Metric.of_counts("token_accuracy", _right, _share, _most_common)
+"""Share of the tags, or tokens, that are right, all examples' together."""
+EXACT_MATCH = Metric.of_counts("exact_match", _whole, _share, _most_common_whole)
+"""Share of the examples all of whose tokens are right."""

@@ -7,6 +7,7 @@ neurons and groups of channels of every layer.
 import contextlib
 import functools
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, reason
 from tombola.profiling.tensor_memory import LiveBytes, Need, blank_copy, bytes_of, estimate
 from tombola.subnetworks.subnetwork import shrunk
-from tombola.tickets.kinds import TICKET_KINDS
+from tombola.tickets.kinds import BLOCK, TICKET_KINDS
 from tombola.tickets.ticket import Ticket
 
 
@@ -51,10 +52,11 @@ def evenly(model: nn.Module, density: float) -> Ticket:
     """
     _check(density)
     anatomy = dissect(model)
-    rows = {"heads": anatomy.attentions, "neurons": anatomy.feed_forwards, "channels": anatomy.residuals}
-    sites = [site for site, there in rows.items() if there]
+    sites = [site for site in ("heads", "neurons", "channels") if any(anatomy.sizes(site))]
     kind = next(one for one in TICKET_KINDS if one.split("+") == sites)
-    full_ticket = Ticket.full(anatomy, kind)
+    # A model that was shrunk may have MLPs of odd sizes.
+    block = math.gcd(BLOCK, anatomy.neurons) if "neurons" in sites and anatomy.removal else BLOCK
+    full_ticket = Ticket.full(anatomy, kind, block)
     masks: dict[str, Tensor] = {}
     for site in full_ticket.masks:
         exists = full_ticket.exists(site)
@@ -95,7 +97,6 @@ def needs(
         with torch.device("meta"):
             model = build()
         blocks: dict[str, str] = {}
-        # One that was shrunk already is what it is.
         with contextlib.suppress(TombolaError):
             blocks = {one.name: one.reason for one in dissect(model).without_sites}
         if density < 1:

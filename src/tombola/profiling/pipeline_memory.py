@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from tombola.architectures.denoisers import PARTS
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import denoisers
-from tombola.checkpoints.checkpoint import blank_shrunk
 from tombola.checkpoints.denoisers import index_of, reading
 from tombola.checkpoints.refusals import MARK, refuse_other_shapes
+from tombola.checkpoints.shrunk_folder import blank_shrunk
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.profiling.known_pipelines import KnownPipeline
 from tombola.profiling.tensor_memory import Need, bytes_of, estimate

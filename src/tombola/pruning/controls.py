@@ -132,8 +132,8 @@ def layer_matched(
     if groups is not None:
         kept = torch.zeros(count(groups), dtype=torch.bool)
         survivors = _groups_of(ticket, groups)
-        for row in groups["heads"]:
-            there = row.unique()
+        for row, exists in zip(groups["heads"], ticket.exists("heads"), strict=True):
+            there = row[exists].unique()
             kept[there] = draw(len(there), sum(int(group) in survivors for group in there), generator)
         masks = {kind: kept[of_sites] for kind, of_sites in groups.items()}
         return _control(ticket, masks, "layer-matched", seed=seed)

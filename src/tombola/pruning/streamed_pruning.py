@@ -20,9 +20,10 @@ from transformers import AutoConfig, PreTrainedModel
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.sites import Matrix
+from tombola.checkpoints.blank_models import BLANK
 from tombola.checkpoints.loading import loading, locate, quiet
 from tombola.checkpoints.model_card import plain
-from tombola.checkpoints.model_libraries import TRANSFORMERS
+from tombola.checkpoints.refusals import refuse_shrunk
 from tombola.checkpoints.sharded_checkpoint import TensorFiles, companions
 from tombola.foundations.atomic_files import publish_alone, write_text
 from tombola.foundations.errors import TombolaError, memory_errors
@@ -137,7 +138,7 @@ def _skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel
         name = (AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures or [""])[0]
         try:
             torch.set_default_dtype(dtype or before)
-            model = TRANSFORMERS.blank(name, folder)
+            model = BLANK["transformers"](name, folder)
         finally:
             torch.set_default_dtype(before)
     if model is None:
@@ -232,6 +233,7 @@ def prune_checkpoint(
     """
     started = time.perf_counter()
     folder, out = Path(locate(str(source))), Path(out).resolve()
+    refuse_shrunk(str(source), folder)
     if not folder.is_dir():
         raise TombolaError(f"{source} is no local folder; download the checkpoint first (hf download {source})")
     with contextlib.ExitStack() as stack:

@@ -27,6 +27,7 @@ from tombola.pruning.weight_criteria import (
     prunable_anatomy,
     scores_of,
 )
+from tombola.subnetworks.pruned_model import keep_sparse
 from tombola.subnetworks.subnetwork import structural_copy
 from tombola.tickets.ticket import Ticket
 
@@ -81,6 +82,8 @@ def prune_weights(
     for name, weight in weights.items():
         check_finite(name, weight)
     pruned = structural_copy(model).eval()
+    # What was zero in a sparse model may not be so any more.
+    keep_sparse(pruned, None)
     masks: dict[str, Tensor] = {}
     later: list[tuple[Matrix, Tensor]] = []
 

@@ -1,4 +1,4 @@
-"""A report's figures and tables as files for a paper: SVG, CSV and LaTeX."""
+"""A report's figures and tables as files for a paper: SVG, PNG and PDF, CSV and LaTeX."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from tombola.foundations.atomic_files import publish, write_text
+from tombola.foundations.atomic_files import publish, write_bytes, write_text
 from tombola.report import number_format
 from tombola.report.build import page_of
-from tombola.report.charts.vega import svgs
+from tombola.report.charts.vega import pictures
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.table import Column, Table
 
@@ -45,7 +45,7 @@ def export(folder: Path, out: Path) -> list[str]:
 
     Args:
         folder: of a study, a comparison or a transfer.
-        out: a new folder: `figures/*.svg`, `tables/*.csv` and `tables/*.tex`.
+        out: a new folder: `figures/*.svg`, `*.png` and `*.pdf`, `tables/*.csv` and `*.tex`.
 
     Raises:
         TombolaError: as `report.build`; or `out` exists or cannot be written.
@@ -55,10 +55,11 @@ def export(folder: Path, out: Path) -> list[str]:
     files: list[str] = []
     index = ["# Figures and tables", ""]
     with publish(out) as draft:
-        for name, picture in svgs({name: chart for name, (chart, _) in registry.charts.items()}):
-            files.append(f"figures/{name}.svg")
-            index.append(f"- `{files[-1]}`: {_plain(registry.charts[name][1])}")
-            write_text(draft / files[-1], picture)
+        for name, found in pictures({name: chart for name, (chart, _) in registry.charts.items()}):
+            index.append(f"- `figures/{name}.svg`, `.png`, `.pdf`: {_plain(registry.charts[name][1])}")
+            for ending, picture in found.items():
+                files.append(f"figures/{name}.{ending}")
+                write_bytes(draft / files[-1], picture)
         for name, table in registry.tables.items():
             files += [f"tables/{name}{ending}" for ending in (".csv", ".tex")]
             index.append(f"- `{files[-2]}`, `.tex`: {_plain(table.title)}")

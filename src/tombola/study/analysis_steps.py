@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
         for method in ("", *(method for method in saved if "heads" in pruning_method(method).sites)):
             yield step("attention", method, cost, _attention, ATTENTION_COST, names=("good",))
     if "interactions" in config.analyses:
-        sites = math.prod(setting.anatomy.heads) + setting.anatomy.mlps
+        sites = sum(setting.anatomy.sizes("heads")) + sum(setting.anatomy.sizes("mlps"))
         cost = interactions_cost(sites, min(SAMPLE, task.size("dev")))
         # Its passes are in 32 bits whatever the study's are, by which the estimate measures.
         passes = FULL_PRECISION_COST if setting.precision == "bf16" else 1.0

@@ -15,7 +15,7 @@ from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.gates import forward
 from tombola.subnetworks.subnetwork import Subnetwork, masked
 
-_OUTPUTS = ("logits", "sample", "last_hidden_state")
+_OUTPUTS = ("logits", "sample", "start_logits", "last_hidden_state")
 
 _PRECISE = (torch.float32, torch.float64)
 

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import read
 from tombola.architectures.families import FAMILIES, Family, register, unregister
+from tombola.architectures.removal import removal_of
 from tombola.foundations.errors import TombolaError, reason
 from tombola.subnetworks.equivalence import TOLERANCE, largest_difference, precise
 from tombola.subnetworks.subnetwork import masked, shrunk
@@ -45,7 +46,8 @@ def recognise(model: nn.Module, *, check: bool = True, like: str | None = None) 
         TombolaError: it is built like none, or masked and shrunk differ.
     """
     model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type is None or (model_type in FAMILIES and model_type not in _CHECKED):
+    # A shrunk model was recognised before it was cut.
+    if model_type is None or removal_of(model) or (model_type in FAMILIES and model_type not in _CHECKED):
         return None
     if not isinstance(model, PreTrainedModel):
         raise TombolaError(f"{type(model).__name__} is no transformers model, so nothing is known of its layers")

@@ -9,13 +9,14 @@ be trained and undone.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.anatomy import Anatomy, Removal
 from tombola.architectures.families import Projection
+from tombola.architectures.removal import remember, removal_of
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, MLPRow
 from tombola.subnetworks.position_bias import join, separate
 from tombola.subnetworks.projections import MapCut, Units, expand, shrink, with_zero_bias
@@ -76,13 +77,27 @@ class RemainingHeads:
         return {"heads": heads, "width": heads * row.size, "kv_heads": heads // self.group, "group": self.group}
 
 
-def remove(model: nn.Module, anatomy: Anatomy, kept: Kept) -> None:
-    """Remove from `model` the heads, MLPs, neurons and channels that are not kept.
+def remove(model: nn.Module, anatomy: Anatomy, kept: Kept, *, empty: bool = True) -> None:
+    """Remove from `model` the heads, MLPs, neurons and channels that are not kept, and remember it on the model.
+
+    From a model that has lost some before, all are removed at once: they are put back as zeros first.
+
+    Args:
+        model: whole or shrunk; changed, but none of its tensors.
+        anatomy: of the model as it is.
+        kept: what of that stays.
+        empty: leave a sublayer without heads where it runs so; else each keeps at least one of zeros.
 
     An MLP that does not stay loses the bias of its output too, since its gate covers the whole sublayer. A residual
     block that loses all its channels keeps the bias of its last convolution, and one group of zeros, because a norm of
     no channels does not run. Training leaves it at zero: nothing goes in, and nothing comes out.
     """
+    if anatomy.removal is not None:
+        kept, anatomy = kept.within(anatomy.removal.kept), anatomy.removal.whole
+        restore(model)
+    if not empty:
+        rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
+        anatomy = replace(anatomy, attentions=rows)
     for cut in _cuts(anatomy, kept):
         shrink(model, cut)
     for row, heads in zip(anatomy.attentions, kept.heads, strict=True):
@@ -98,10 +113,16 @@ def remove(model: nn.Module, anatomy: Anatomy, kept: Kept) -> None:
             separate([model.get_submodule(row.module) for _, row in alike], cuts)
     for path in _biases(anatomy, kept):
         model.get_submodule(path).register_parameter("bias", None)
+    remember(model, Removal(anatomy, kept))
 
 
-def restore(model: nn.Module, anatomy: Anatomy, kept: Kept) -> None:
-    """Undo `remove`: zeros where the others were."""
+def restore(model: nn.Module) -> None:
+    """Undo all that `remove` did to a model: zeros where the others were."""
+    removal = removal_of(model)
+    if removal is None:
+        return
+    remember(model, None)
+    anatomy, kept = removal.whole, removal.kept
     for path in _biases(anatomy, kept):
         with_zero_bias(model, path)
     for cut in _cuts(anatomy, kept):

@@ -2,12 +2,15 @@
 
 import copy
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.architectures.removal import removal_of
+from tombola.subnetworks.pruned_model import add_ticket, forget_tickets, keep_sparse, sparse_ticket, tickets_of
 from tombola.subnetworks.structured_removal import remove, restore
 from tombola.tickets.kinds import BLOCK, TicketKind
 from tombola.tickets.ticket import Ticket, every_site
@@ -19,9 +22,9 @@ class Subnetwork:
 
     Attributes:
         model: the model to call. It shares what it can with the model that it was made from.
-        anatomy: anatomy of the whole model.
+        anatomy: anatomy of the model that it was made from, which the ticket is of.
         ticket: what of it works.
-        present: the sites that are physically there: everything, unless the model was shrunk.
+        present: the sites of that one that are physically there: everything, unless the ticket's were removed.
     """
 
     model: nn.Module
@@ -89,34 +92,63 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     """
     if ticket.kind == "weights":
         return masked(model, ticket)
-    anatomy = dissect(model)
-    ticket.check(anatomy)
-    if not empty:
-        rows = tuple(replace(row, may_be_empty=False) for row in anatomy.attentions)
-        anatomy = replace(anatomy, attentions=rows)
     copied = structural_copy(model)
-    remove(copied, anatomy, ticket.kept(anatomy))
+    anatomy = cut(copied, ticket, empty=empty)
     return Subnetwork(copied, anatomy, ticket, ticket)
 
 
-def expanded(subnetwork: Subnetwork) -> nn.Module:
-    """A model of the original shapes that computes what the subnetwork does: zeros where something was removed.
+def cut(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Anatomy:
+    """Shrink a model itself as `shrunk` does a copy; the anatomy that it had before."""
+    anatomy, sparse = dissect(model), sparse_ticket(model)
+    ticket.check(anatomy)
+    if sparse is not None:
+        keep_sparse(model, None)
+        masks = structural_copy(model)
+        for matrix in anatomy.matrices:
+            module, mask = masks.get_submodule(matrix.module), sparse.masks[matrix.name]
+            module.weight = nn.Parameter(mask.to(torch.float32), requires_grad=False)
+        # Cut as the weights are.
+        cut(masks, ticket, empty=empty)
+    remove(model, anatomy, ticket.kept(anatomy), empty=empty)
+    add_ticket(model, ticket)
+    if sparse is not None:
+        left = {matrix.name: mask.detach() > 0 for matrix, mask in dissect(masks).prunable(masks)}
+        keep_sparse(model, Ticket("weights", dissect(model).signature, left, sparse.provenance))
+    return anatomy
 
-    It loads with plain `from_pretrained` and keeps every weight of the removed sites at exactly zero. That holds for
-    every ticket, also after training: what was shared before the cut (keys and values of a group, T5's position bias)
-    is one parameter in the shrunk model too.
+
+def expanded(subnetwork: Subnetwork) -> nn.Module:
+    """A model of the shapes before its ticket's cut that computes what the subnetwork does: zeros where it removed.
+
+    Of a whole model it has the original shapes, loads with plain `from_pretrained` and keeps every weight of the
+    removed sites at exactly zero. That holds for every ticket, also after training: what was shared before the cut
+    (keys and values of a group, T5's position bias) is one parameter in the shrunk model too.
     """
     if subnetwork.gated:
         subnetwork = shrunk(subnetwork.model, subnetwork.ticket)
-    anatomy, present = subnetwork.anatomy, subnetwork.present
+    present, before = subnetwork.present, subnetwork.anatomy.removal
     if present.total == len(present):
         return subnetwork.model
     copied = structural_copy(subnetwork.model)
-    restore(copied, anatomy, present.kept(anatomy))
+    tickets = tickets_of(copied)[:-1]
+    restore(copied)
+    forget_tickets(copied)
+    for ticket in tickets if before is not None else ():
+        cut(copied, ticket)
+    return copied
+
+
+def without_removal(model: nn.Module) -> nn.Module:
+    """A model of the whole shapes that computes what a shrunk one does: zeros for all that was ever removed."""
+    if removal_of(model) is None:
+        return model
+    copied = structural_copy(model)
+    restore(copied)
+    forget_tickets(copied)
     return copied
 
 
 def structural_copy(model: nn.Module) -> nn.Module:
     """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to."""
-    shared = itertools.chain(model.parameters(), model.buffers())
+    shared = itertools.chain(model.parameters(), model.buffers(), [sparse_ticket(model)])
     return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

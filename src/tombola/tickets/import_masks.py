@@ -1,4 +1,4 @@
-"""Import of foreign tickets: a tree of NumPy masks of heads and MLPs, checked and turned into tickets of ours."""
+"""Import of foreign tickets: a tree of NumPy masks of heads, and MLPs, checked and turned into tickets of ours."""
 
 import hashlib
 import json
@@ -16,10 +16,11 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError, one_line, reading
 from tombola.foundations.plurals import plural
+from tombola.tickets.kinds import TicketKind
 from tombola.tickets.ticket import Ticket
 
 HEADS, MLPS = "head_mask.npy", "mlp_mask.npy"
-LAYOUT = f"DIR/<task>/<seed>/{HEADS} and {MLPS}"
+LAYOUT = f"DIR/<task>/<seed>/{HEADS}, with or without {MLPS}"
 IMPORTED = "imported"
 """Model type in the signature of tickets that no model was checked for."""
 
@@ -33,7 +34,7 @@ class Imported:
     ticket: Ticket
 
 
-def imported_signature(heads: tuple[int, int], mlps: int) -> str:
+def imported_signature(heads: tuple[int, int], mlps: int | None) -> str:
     """Signature where only the masks' shapes are known, for example `imported-12x12-5f0c1e7a`.
 
     Tickets of the same shapes have the same and so can be combined and compared with each other. No model has it,
@@ -46,6 +47,8 @@ def imported_signature(heads: tuple[int, int], mlps: int) -> str:
 def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | None = None) -> tuple[Imported, ...]:
     """Read a tree of NumPy masks, `<task>/<seed>/head_mask.npy` [layers, heads] and `mlp_mask.npy` [layers].
 
+    Without any `mlp_mask.npy`, the tickets are of heads alone.
+
     Args:
         folder: the tree. Names that begin with a dot, and files elsewhere, are passed over.
         anatomy: of the model that the masks are of: the tickets then fit it. Without, they fit no model.
@@ -54,29 +57,35 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
     A mask is of any real number type and holds 0 (pruned) and 1 (survives) only. Nothing is unpickled.
 
     Raises:
-        TombolaError: the tree is missing or empty, a mask has no partner, lies elsewhere, cannot be read or is no
-            mask, the shapes differ within the tree, or the model has others.
+        TombolaError: the tree is missing or empty, a mask lacks where others are, lies elsewhere, cannot be read or is
+            no mask, the shapes differ within the tree, or the model has others.
     """
     folder = Path(folder)
     found = [(seed, *_read(seed)) for seed in _seeds(folder)]
     first, heads, mlps = found[0]
-    for seed, its_heads, its_mlps in found[1:]:
-        if (its_heads.shape, its_mlps.shape) != (heads.shape, mlps.shape):
+    for seed, its_heads, _ in found[1:]:
+        if its_heads.shape != heads.shape:
             raise TombolaError(
                 f"the masks of {seed} are for {_shape(its_heads)}, those of {first} for {_shape(heads)}; "
                 "import the masks of one model at a time"
             )
-    if anatomy is not None and (anatomy.heads, anatomy.mlps) != (heads.shape, len(mlps)):
+    of_mlps = None if mlps is None else len(mlps)
+    if anatomy is not None and (anatomy.heads != heads.shape or of_mlps not in (None, anatomy.mlps)):
         raise TombolaError(
             f"the masks in {folder} are for {_shape(heads)}, {model or 'the model'} has {anatomy.heads[0]} x "
             f"{anatomy.heads[1]} heads and {anatomy.mlps} MLPs; give the model that they were made for, or none"
         )
     rows, most = heads.shape
-    signature = imported_signature((rows, most), len(mlps)) if anatomy is None else anatomy.signature
+    signature = imported_signature((rows, most), of_mlps) if anatomy is None else anatomy.signature
+    # Rows of a model that was shrunk may have fewer heads than the masks are wide.
+    sizes = {} if anatomy is None else Ticket.full(anatomy, "heads+mlps").sizes
     tickets = []
     for seed, its_heads, its_mlps in found:
-        masks = {"heads": torch.from_numpy(its_heads), "mlps": torch.from_numpy(its_mlps)}
-        ticket = Ticket("heads+mlps", signature, masks, _provenance(seed, model))
+        masks = {"heads": torch.from_numpy(its_heads)}
+        if its_mlps is not None:
+            masks["mlps"] = torch.from_numpy(its_mlps)
+        kind: TicketKind = "heads" if its_mlps is None else "heads+mlps"
+        ticket = Ticket(kind, signature, masks, _provenance(seed, model), sizes)
         tickets.append(Imported(seed.parent.name, _name(seed), ticket))
     return tuple(tickets)
 
@@ -108,7 +117,11 @@ def _provenance(seed: Path, model: str | None) -> dict[str, object]:
         "seed": int(name) if name.isdecimal() else name,
         **({} if model is None else {"model": model}),
         "imported_from": str(seed),
-        "sha256": {file: hashlib.sha256((seed / file).read_bytes()).hexdigest() for file in (HEADS, MLPS)},
+        "sha256": {
+            file: hashlib.sha256((seed / file).read_bytes()).hexdigest()
+            for file in (HEADS, MLPS)
+            if (seed / file).is_file()
+        },
     }
 
 
@@ -130,15 +143,20 @@ def _seeds(folder: Path) -> list[Path]:
                 raise TombolaError(f"{path} lies at the wrong depth; the tree is {LAYOUT}")
     if not seeds:
         raise TombolaError(f"there are no masks in {folder}; give the folder of a tree {LAYOUT}")
+    # Of heads alone only where no folder has a mask of MLPs: a single one that lacks is a mistake.
+    needed = [HEADS, *([MLPS] if any((seed / MLPS).is_file() for seed in seeds) else [])]
     for seed in seeds:
-        missing = [name for name in (HEADS, MLPS) if not (seed / name).is_file()]
+        missing = [name for name in needed if not (seed / name).is_file()]
         if missing:
             raise TombolaError(f"{seed} has no {' and no '.join(missing)}; add the masks, or take the folder away")
     return seeds
 
 
-def _read(seed: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    heads, mlps = _mask(seed / HEADS, ("layers", "heads")), _mask(seed / MLPS, ("layers",))
+def _read(seed: Path) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    heads = _mask(seed / HEADS, ("layers", "heads"))
+    if not (seed / MLPS).is_file():
+        return heads, None
+    mlps = _mask(seed / MLPS, ("layers",))
     if len(heads) != len(mlps):
         raise TombolaError(
             f"{seed / HEADS} has {len(heads)} layers, {MLPS} beside it {len(mlps)}; they must have as many"

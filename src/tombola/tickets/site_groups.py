@@ -13,7 +13,10 @@ from tombola.tickets.kinds import TicketKind
 from tombola.tickets.pruning_methods import Grouping, PruningMethod, pruning_method
 
 SiteGroups = Mapping[str, Tensor]
-"""Kind of site → int64 in the shape of its mask: the number of the group that each site belongs to, from 0."""
+"""Kind of site → int64 in the shape of its mask: the number of the group that each site belongs to, from 0.
+
+Where the mask is wider than a row has sites, the number means nothing.
+"""
 
 
 def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
@@ -26,20 +29,30 @@ def site_groups(anatomy: Anatomy, grouping: Grouping) -> SiteGroups:
             attention, or a transformer block.
     """
     if grouping == "kv-groups":
-        groups = [torch.arange(anatomy.heads[1]) // row.group for row in anatomy.attentions]
-        firsts = torch.tensor([0, *(row.kv_heads for row in anatomy.attentions[:-1])]).cumsum(0)
-        return {"heads": torch.stack(groups) + firsts[:, None]}
+        numbers, first = torch.zeros(anatomy.heads, dtype=torch.long), 0
+        for numbered, row in zip(numbers, anatomy.attentions, strict=True):
+            numbered[: row.heads] = first + torch.tensor(row.key_values, dtype=torch.long)
+            first += len({*row.key_values})
+        return {"heads": numbers}
     # Layers without sites, such as what changes the size of a picture, are no groups.
     rows_of: dict[str, Sequence[SiteRow]] = {
         "heads": anatomy.attentions,
         "mlps": anatomy.feed_forwards,
         "channels": anatomy.residuals,
     }
-    layers = sorted({row.layer for several in rows_of.values() for row in several})
+    layers = sorted(
+        {
+            row.layer
+            for kind, several in rows_of.items()
+            for row, size in zip(several, anatomy.sizes(kind), strict=True)
+            if size
+        }
+    )
     found = {}
     for kind, several in rows_of.items():
-        if several:
-            numbers = torch.tensor([layers.index(row.layer) for row in several])
+        if any(anatomy.sizes(kind)):
+            # A row that has no sites is of no group, and counts for none.
+            numbers = torch.tensor([layers.index(row.layer) if row.layer in layers else 0 for row in several])
             found[kind] = numbers if kind == "mlps" else numbers[:, None].repeat(1, max(anatomy.sizes(kind)))
     return found
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.anatomy import SHRUNK, Anatomy
 from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError, check_choice, reading
@@ -28,7 +28,8 @@ def every_site(anatomy: Anatomy) -> TicketKind:
     """The sites that a model is seen as, unless the user says otherwise."""
     if anatomy.residuals:
         return "heads+channels" if anatomy.attentions else "channels"
-    return "heads+mlps" if anatomy.feed_forwards else "heads"
+    present = [kind for kind in ("heads", "mlps") if any(anatomy.sizes(kind))]
+    return cast(TicketKind, "+".join(present or ["heads"]))
 
 
 FORMAT = 1
@@ -85,7 +86,7 @@ class Ticket(Shown):
         Raises:
             TombolaError: an MLP's neurons cannot be divided into such blocks, or an attention has no bias of its own.
         """
-        if not attention_bias and not all(row.bias for row in anatomy.attentions):
+        if not attention_bias and not all(row.bias for row in anatomy.attentions if row.heads):
             raise TombolaError(
                 f"the attention of this {anatomy.model_type} has no bias of its own that could go with its heads; "
                 "leave emptied_attention out"
@@ -131,7 +132,8 @@ class Ticket(Shown):
         mask = self.masks[kind]
         if kind not in self.sizes:
             return torch.ones_like(mask)
-        return torch.arange(mask.shape[1]) < torch.tensor(self.sizes[kind])[:, None]
+        sites = torch.arange(mask[0].numel()) < torch.tensor(self.sizes[kind])[:, None]
+        return sites.reshape(mask.shape)
 
     def rows(self, kind: str) -> list[Tensor]:
         """The rows of the mask of a kind of site, bool [sites] each; MLPs have one to a row."""
@@ -152,9 +154,9 @@ class Ticket(Shown):
         return Kept(
             heads=tuple(rows("heads")),
             mlps=mlps,
-            neurons=tuple(blocks.repeat_interleave(row.neurons // len(blocks)) for row, blocks in pairs),
+            neurons=tuple(blocks.repeat_interleave(row.neurons // max(1, len(blocks))) for row, blocks in pairs),
             channels=tuple(rows("channels")),
-            attention_bias=self.attention_bias,
+            attention_bias=(self.attention_bias,) * len(anatomy.attentions),
         )
 
     def counts(self) -> dict[str, int]:
@@ -251,6 +253,10 @@ class Ticket(Shown):
             # Signature of `tombola.tickets.import_masks`: of masks whose model nobody named.
             imported = self.architecture.startswith("imported-")
             hint = "; bind imported masks to a model by `tombola import-masks --model`" if imported else ""
+            if self.architecture.endswith(SHRUNK):
+                hint = "; it was found on a shrunk model: give that one"
+            elif anatomy.removal is not None and anatomy.removal.whole.signature == self.architecture:
+                hint = ", which was shrunk since; give the one that it was shrunk from"
             raise TombolaError(
                 f"this ticket is for another model: it fits {self.architecture}, the model is {anatomy.signature}{hint}"
             )
@@ -328,8 +334,12 @@ class Ticket(Shown):
                     masks[name] = torch.from_numpy(np.unpackbits(packed, count=size).astype(bool)).reshape(shape)
             sizes = {name: tuple(found) for name, found in head.get("sizes", {}).items()}
             for name, found in sizes.items():
-                rows, width = masks[name].shape
-                if len(found) != rows or any(type(size) is not int or not 0 < size <= width for size in found):
+                rows, width = len(masks[name]), masks[name][0].numel()
+                if (
+                    masks[name].ndim > 2
+                    or len(found) != rows
+                    or any(type(size) is not int or not 0 <= size <= width for size in found)
+                ):
                     raise ValueError(f"{name} has rows of {found}")
             attention_bias = head.get("attention_bias", True)
             if type(attention_bias) is not bool:
@@ -370,9 +380,9 @@ def _shapes(
     sizes = {}
     for site in kind.split("+"):
         rows = anatomy.sizes(site, block)
-        if not rows:
-            known = [one for one in ("heads", "mlps", "neurons", "channels") if anatomy.sizes(one)]
-            has = kinds_in_words("+".join(known))
+        if not any(rows):
+            known = [one for one in ("heads", "mlps", "neurons", "channels") if any(anatomy.sizes(one))]
+            has = kinds_in_words("+".join(known)) if known else "weights"
             raise TombolaError(f"this {anatomy.model_type} has no {kinds_in_words(site)} to prune; it has {has}")
         shapes[site] = (len(rows),) if site == "mlps" else (len(rows), max(rows))
         if len(set(rows)) > 1:
@@ -381,7 +391,7 @@ def _shapes(
 
 
 def _check_block(anatomy: Anatomy, size: int) -> None:
-    if not anatomy.feed_forwards:
+    if not any(anatomy.sizes("mlps")):
         return
     neurons = anatomy.neurons
     if size < 1 or neurons % size:

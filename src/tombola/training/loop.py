@@ -15,6 +15,7 @@ from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.pruning.evaluation import on_device
+from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Task
 from tombola.tickets.ticket import Ticket
@@ -136,6 +137,7 @@ def retrain(
     """
     part = shrunk(model, ticket)
     part = replace(part, model=copy.deepcopy(part.model))
+    keep_sparse(part.model, sparse_ticket(part.model))
     mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
     train_part = functools.partial(

@@ -149,9 +149,15 @@ def test_commands_prune_score_shrink_and_retrain(
     assert main(["score", *smaller]) == 0
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(scored["score"], rel=1e-4)
     assert main(["score", *smaller, "--ticket", str(tmp_path / "cut")]) == 2
-    assert "was shrunk under a ticket of its own; leave --ticket out" in capsys.readouterr().err
-    assert main(["prune", *smaller, "--density", "heads=0.5", "--out", str(tmp_path / "no")]) == 2
-    assert "was shrunk already" in capsys.readouterr().err
+    assert "which was shrunk since; give the one that it was shrunk from" in capsys.readouterr().err
+    assert main(["prune", *smaller, "--density", "heads=0.5", "--out", str(tmp_path / "further")]) == 0
+    assert json.loads(capsys.readouterr().out)["full_score"] == pytest.approx(scored["score"], rel=1e-4)
+    assert main(["shrink", str(tmp_path / "small"), str(tmp_path / "further"), "--out", str(tmp_path / "less")]) == 0
+    capsys.readouterr()
+    assert main(["score", *smaller, "--ticket", str(tmp_path / "further")]) == 0
+    once = json.loads(capsys.readouterr().out)["score"]
+    assert main(["score", "--model", str(tmp_path / "less"), *alone[2:]]) == 0
+    assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(once, rel=1e-4)
 
 
 def test_searches_run(folder: Path, pipeline: Path, kind: str, tmp_path: Path) -> None:

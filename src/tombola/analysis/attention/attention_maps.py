@@ -111,6 +111,8 @@ def attention_hooks(model: nn.Module, anatomy: Anatomy, take: Callable[[Attentio
     with contextlib.ExitStack() as stack:
         stack.enter_context(eager(model))
         for index, row in enumerate(anatomy.attentions):
+            if not row.heads:
+                continue
             handed = ValueNorms(model, row)
             module = model.get_submodule(row.module)
             handles = [

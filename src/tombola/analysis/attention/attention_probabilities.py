@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -50,7 +49,7 @@ def attention_patterns(
     subnetwork = whole(model) if ticket is None else masked(model, ticket)
     anatomy = subnetwork.anatomy
     tokenizer = tokenizer or getattr(data, "tokenizer", None)
-    working = torch.ones(anatomy.heads, dtype=torch.bool)
+    working = Ticket.full(anatomy, "heads").heads
     if ticket is not None:
         working = ticket.masks.get("heads", working)
     reduction = Reduction(anatomy.heads, _separators(tokenizer), BestExampleMaps(tokenizer))

@@ -57,7 +57,8 @@ class Reduction:
             raise TombolaError(f"attention maps of {queries} x {keys} tokens: patterns are of tokens among themselves")
         if self._groups is None:
             self._groups = list(_alike(self._batch, examples, keys, maps.weights.device))
-        labels = torch.zeros(len(WEIGHTINGS), examples, heads, dtype=torch.uint8)
+        # A row of a shrunk model may have fewer heads than others: of what is not there nothing is read.
+        labels = torch.zeros(len(WEIGHTINGS), examples, self._heads[1], dtype=torch.uint8)
         for members, tokens in self._groups:
             size = len(tokens) ** 2
             some_heads = min(heads, max(1, _CELLS // size))
@@ -116,7 +117,11 @@ class Reduction:
         indices = np.concatenate(self._indices)
         order = torch.from_numpy(np.argsort(indices, kind="stable"))
         # [weightings, inputs, uses, heads]
-        joined = [torch.cat([torch.stack(uses, 2) for uses in row], 1)[:, order].long() for row in self._labels]
+        none = [torch.zeros(len(WEIGHTINGS), len(read), 1, self._heads[1]) for read in self._indices]
+        joined = [
+            torch.cat([torch.stack(uses, 2) if uses else no for uses, no in zip(row, none, strict=True)], 1)[:, order]
+            for row in self._labels
+        ]
         count, total, squares = self._sums
         mean = total / count
         # Rounding may leave a little less than nothing of what never varies.
@@ -125,7 +130,10 @@ class Reduction:
             architecture,
             tuple(int(index) for index in indices[order.numpy()]),
             working,
-            {kind: tuple(letters(row[weighting]) for row in joined) for weighting, kind in enumerate(WEIGHTINGS)},
+            {
+                kind: tuple(letters(row[weighting].long()) for row in joined)
+                for weighting, kind in enumerate(WEIGHTINGS)
+            },
             _named(mean.where(working[..., None], torch.nan)),
             _named(spread.where(working[..., None], torch.nan)),
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics import statistics
-from tombola.metrics.scores import NOTHING
+from tombola.metrics.scores import NOTHING, metric_title
 from tombola.tasks.base import Predictions, Task
 
 _RESAMPLES = 1000
@@ -62,8 +62,8 @@ def no_better(task: Task, predictions: Predictions, split: str, bound: float) ->
         low, high = statistics.interval(metric, predictions, references, seed=0, resamples=_RESAMPLES)
     if not metric.beats(low, high, chance):
         return (
-            f"the full model does not clearly beat guessing on {task.title} ({score:.3f}, guessing {chance:.3f}): its "
-            "tickets will say nothing; train it on more rows or for longer"
+            f"the full model does not clearly beat guessing on {task.title} ({metric_title(metric.name)} {score:.3f}, "
+            f"guessing {chance:.3f}): its tickets will say nothing; train it on more rows or for longer"
         )
     if metric.holds(chance, bound):
         # Accuracy hardly sees the rows of small classes.

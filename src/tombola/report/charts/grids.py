@@ -43,7 +43,10 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
         # A layer of several attention sublayers has its MLP in the row of the first, which has the layer's name.
         layers = [places.layer(layer) for layer in range(len(mlps.rows))]
         cells += [
-            _cell(survival, name, "MLP", f"MLP {name}", share) for name, (share,) in zip(layers, mlps.rows, strict=True)
+            # In a model that was shrunk, some layers have none.
+            _cell(survival, name, "MLP", f"MLP {name}", share)
+            for name, shares in zip(layers, mlps.rows, strict=True)
+            for share in shares
         ]
         columns += ["", "MLP"]
     return _survival_map(survival, cells, site_columns("head", columns), names)
@@ -51,8 +54,9 @@ def survival_grid(survival: SiteSurvival, places: Places) -> alt.LayerChart:
 
 def survival_strip(survival: SiteSurvival, places: Places) -> alt.LayerChart:
     """Survival of MLPs pruned alone: one cell for each layer, one line for each stack of layers."""
-    shares = [share for (share,) in survival.sites["mlps"].rows]
-    names = [places.layer(layer) for layer in range(len(shares))]
+    rows = survival.sites["mlps"].rows
+    shares = [share for row in rows for share in row]
+    names = [places.layer(layer) for layer, row in enumerate(rows) if row]
     parts = [name.rpartition(" ") for name in names]
     cells = [
         _cell(survival, stack or "MLP", layer, f"MLP {name}", share)

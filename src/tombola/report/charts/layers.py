@@ -59,9 +59,10 @@ def neuron_boxes(neurons: Sequence[Sequence[float | None]], places: Places) -> a
 
 def neuron_bars(survival: KindSurvival, seeds: int, places: Places) -> alt.LayerChart:
     """The share of every MLP's neurons that survives: on average, and in all seeds."""
-    names = [places.layer(layer) for layer in range(len(survival.rows))]
-    rows: list[Datum] = []
-    for name, shares in zip(names, survival.rows, strict=True):
+    # An MLP that a shrunk model does not have is not drawn.
+    present = {places.layer(layer): shares for layer, shares in enumerate(survival.rows) if shares}
+    names, rows = list(present), list[Datum]()
+    for name, shares in present.items():
         mean, always = sum(shares) / len(shares), sum(share == 1 for share in shares) / len(shares)
         texts = {
             "mean_text": number_format.share(mean),

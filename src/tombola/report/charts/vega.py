@@ -1,5 +1,6 @@
-"""Rendering of charts: a specification for the page's script, or static SVG pictures."""
+"""Rendering of charts: a specification for the page's script, or static pictures."""
 
+import base64
 import functools
 import json
 import subprocess
@@ -59,9 +60,12 @@ def _quotable(value: Any, key: str = "") -> Any:
     return value
 
 
-def svgs(charts: Mapping[str, AnyChart], width: int = 640) -> Iterator[tuple[str, str]]:
-    """Charts by name as SVG pictures in the light theme, their plots without axes `width` pixels wide.
+def pictures(
+    charts: Mapping[str, AnyChart], width: int = 640, *, svg_alone: bool = False
+) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Charts by name as pictures in the light theme, their plots without axes `width` pixels wide.
 
+    Each has its files by their endings: `svg`, and unless that is all that is wanted, `png`, twice as large, and `pdf`.
     They are drawn in a process of their own. A picture at which it ends is left out, with a warning.
     """
     left = {
@@ -71,12 +75,14 @@ def svgs(charts: Mapping[str, AnyChart], width: int = 640) -> Iterator[tuple[str
     # -P: files of the folder of the renderer are no libraries.
     command = [sys.executable, "-P", str(Path(__file__).with_name("renderer.py"))]
     while left:
-        given = json.dumps({"specs": list(left.values()), "version": _version()})
+        given = json.dumps({"specs": list(left.values()), "version": _version(), "all": not svg_alone})
         ended = subprocess.run(command, input=given, capture_output=True, text=True, encoding="utf-8", check=False)
         for picture in ended.stdout.split("\n")[:-1]:
             name = next(iter(left))
             del left[name]
-            yield name, json.loads(picture)
+            svg, *others = json.loads(picture).items()
+            files = {ending: base64.b64decode(found) for ending, found in others}
+            yield name, {svg[0]: svg[1].encode(), **files}
         if left:
             name = next(iter(left))
             del left[name]

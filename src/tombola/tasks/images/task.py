@@ -17,21 +17,17 @@ from tombola.architectures.denoiser_preset import DenoiserPreset
 from tombola.architectures.denoisers import predict
 from tombola.architectures.parameters import device_of, evaluating
 from tombola.checkpoints import denoisers
-from tombola.checkpoints.checkpoint import load_subnetwork
 from tombola.checkpoints.denoisers import Schedule
-from tombola.checkpoints.refusals import MARK
 from tombola.foundations.errors import TombolaError, check_choice
 from tombola.foundations.plurals import plural
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
 from tombola.metrics.scores import Metric
 from tombola.metrics.statistics import mean_std
-from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output, Predictions, State, Task, sampled_rows
 from tombola.tasks.images.conditioning import LatentConditioning, check
 from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
 from tombola.tasks.images.features import Classifier, FeatureSpace
 from tombola.tasks.images.image_grid import contact_sheet
-from tombola.tickets.ticket import Ticket
 
 _FEWEST = 8
 """Images of a split, at least: of fewer there is nothing to compare."""
@@ -169,19 +165,6 @@ class ImageTask(Task):
             else:
                 model = denoisers.load(source, weights=state != "init")
         return self._checked(model)
-
-    @override
-    def load_subnetwork(self, source: str, ticket: Ticket | None = None) -> Subnetwork:
-        """Load a subnetwork as in `Task`, or one that was shrunk already, which takes no ticket."""
-        folder = Path(source).expanduser()
-        if not (folder / MARK).is_file():
-            return super().load_subnetwork(source, ticket)
-        if ticket is not None:
-            raise TombolaError(f"{folder} was shrunk under a ticket of its own; leave --ticket out")
-        found = load_subnetwork(folder)
-        # As denoisers are loaded, whatever they were written in.
-        self._checked(found.model).float()
-        return found
 
     def _checked(self, model: nn.Module) -> nn.Module:
         return check(model, self.seen[0], self.seen[1:], self._schedule)

@@ -276,7 +276,7 @@ class LanguageTask(Task):
             _check_kind(source, config)
             auto: Any = AutoModelForCausalLM
             if state == "init":
-                model = auto.from_config(config, **options)
+                model = loading.as_saved(auto.from_config(config, **options), path, source)
             else:
                 model, anew = loading.read_weights(auto, path, source, new_output=True, **options)
                 if anew:

@@ -191,7 +191,7 @@ class FineTunedTask(Task, Generic[S]):
             torch.manual_seed(seed)
             if state == "init":
                 config = AutoConfig.from_pretrained(path, **trusted, **labels)
-                return self.checked(self.auto.from_config(config, **options))
+                return self.checked(loading.as_saved(self.auto.from_config(config, **options), path, source))
             if state == "pretrained":
                 read = loading.read_weights(self.auto, path, source, new_output=True, **labels, **options)
                 return self.checked(read[0])

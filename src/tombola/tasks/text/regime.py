@@ -32,8 +32,8 @@ Prasanna et al. 2020 ran, see docs/protocol.md."""
 SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86, 71, 166)})
 """The seeds of the paper's code."""
 _GROUP = "labelled texts"
-TAG_METRICS = ("token_accuracy", "entity_f1")
-"""Metrics of token classification, which data without a task type may turn out to be."""
+OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match")
+"""Metrics of other task types, which data without one may turn out to be of."""
 _setting = described(_GROUP)
 
 
@@ -44,7 +44,15 @@ class TextSettings(RegimeSettings):
     files = ("data", "validation_file")
 
     task_type: Annotated[
-        Literal["auto", "text-classification", "token-classification", "multiple-choice", "image-classification"],
+        Literal[
+            "auto",
+            "text-classification",
+            "token-classification",
+            "multiple-choice",
+            "question-answering",
+            "image-classification",
+            "text2text-generation",
+        ],
         _setting("what is predicted of your own data; auto goes by its columns"),
     ] = "auto"
     data: Annotated[Text | None, _setting("folder of GLUE's original TSV files, instead of the hub")] = None
@@ -100,7 +108,7 @@ class TextRegime(Regime):
             )
         if own.task_type in ("auto", "text-classification"):
             for name in (own.metric, own.search_metric):
-                if name is not None and (own.task_type != "auto" or name not in TAG_METRICS):
+                if name is not None and (own.task_type != "auto" or name not in OTHER_METRICS):
                     from tombola.metrics.scores import metric
 
                     _ = metric(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tombola.tasks.data import choices, labelled_images, own_rows, tagged_words
+from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words, text_pairs
 
 if TYPE_CHECKING:
     from tombola.tasks.regime import TaskOptions
@@ -54,6 +54,17 @@ def _multiple_choice(
     return MultipleChoiceTask(options.task, splits, tokenizer, made)
 
 
+def _question_answering(
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+) -> "FineTunedTask[Any]":
+    from tombola.checkpoints.loading import tokenizer_of
+    from tombola.tasks.text.question_answering import QuestionAnsweringTask
+
+    splits = questions.read_rows(rows, own.text_column, own.label_column, name=options.task)
+    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
+    return QuestionAnsweringTask(options.task, splits, tokenizer, made)
+
+
 def _image_classification(
     rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
@@ -62,6 +73,17 @@ def _image_classification(
     splits, classes = labelled_images.read_rows(rows, own.text_column, own.label_column, name=options.task)
     processor = image_processor_of(options.model, trust_remote_code=options.trust_remote_code)
     return ImageClassificationTask(options.task, splits, classes, processor, made)
+
+
+def _text_to_text(
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+) -> "FineTunedTask[Any]":
+    from tombola.checkpoints.loading import tokenizer_of
+    from tombola.tasks.text.text_to_text import TextToTextTask
+
+    splits = text_pairs.read_rows(rows, own.text_column, own.label_column, name=options.task)
+    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
+    return TextToTextTask(options.task, splits, tokenizer, made)
 
 
 def _sets(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[frozenset[str], ...]:
@@ -76,9 +98,12 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
         "multiple-choice": TaskType(
             (frozenset(("ending0", "ending1")), *_sets(choices.LISTS, ("question", "ctx"))), _multiple_choice
         ),
+        "question-answering": TaskType((frozenset(questions.COLUMNS),), _question_answering),
         "image-classification": TaskType(
             _sets(("image", "img"), ("label", "labels", "fine_label")), _image_classification
         ),
+        # Many data have texts that could be targets.
+        "text2text-generation": TaskType((), _text_to_text),
     }
 )
 """Task types beside that of labelled texts, by name."""

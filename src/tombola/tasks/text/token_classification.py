@@ -14,13 +14,13 @@ from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError, check_choice, one_line
 from tombola.metrics.scores import NOTHING, Metric, MetricFunction
-from tombola.metrics.tag_metrics import entity_f1, marks_entities, token_accuracy
+from tombola.metrics.tag_metrics import TOKEN_ACCURACY, entity_f1, marks_entities
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.tagged_words import TaggedWords, read_rows
 from tombola.tasks.text.fine_tuned import TextTaskOptions, class_order, names_of
 from tombola.tasks.text.tokenized import TokenizedTask
 
-METRICS = {"token_accuracy": token_accuracy, "entity_f1": entity_f1}
+METRICS = ("token_accuracy", "entity_f1")
 
 
 class TokenClassificationTask(TokenizedTask[TaggedWords]):
@@ -97,7 +97,7 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
         check_choice("metric of tags", name, METRICS)
         if name == "entity_f1" and not marks_entities(self.classes):
             raise TombolaError("entity_f1 needs tags in IOB (B-PER, I-PER, O); choose token_accuracy")
-        return METRICS[name](self.classes)
+        return entity_f1(self.classes) if name == "entity_f1" else TOKEN_ACCURACY
 
     @override
     def facts(self) -> Mapping[str, object]:

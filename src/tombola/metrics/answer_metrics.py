@@ -1,0 +1,79 @@
+"""Metrics of answers that are spans of a text, as SQuAD's script computes them (Rajpurkar et al. 2016)."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tombola.metrics.scores import Array, Metric
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+@dataclass(frozen=True)
+class GoldAnswers:
+    """Text in which a question is answered, and the answers that are right; none where it says nothing of it."""
+
+    context: str
+    answers: tuple[str, ...]
+
+
+def exact_match(questions: Sequence[GoldAnswers]) -> Metric:
+    """Share of questions whose answer is one of the right ones, but for case, punctuation, articles and spaces.
+
+    An answer is int64 [question, begin, end]: the number of its question, and the characters of the context.
+    """
+    return _metric("exact_match", questions, lambda given, right: float(normalised(given) == normalised(right)))
+
+
+def answer_f1(questions: Sequence[GoldAnswers]) -> Metric:
+    """Mean over questions of the F1 of the answer's words and those of the right one that it meets best."""
+    return _metric("answer_f1", questions, f1_of_words)
+
+
+def normalised(answer: str) -> str:
+    """An answer in lower case, without punctuation and articles, its words apart by single spaces."""
+    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
+
+
+def f1_of_words(given: str, right: str) -> float:
+    """F1 of the words of two answers, as bags; where one has none, whether the other has none either."""
+    one, other = normalised(given).split(), normalised(right).split()
+    if not one or not other:
+        return float(one == other)
+    return 2 * (Counter(one) & Counter(other)).total() / (len(one) + len(other))
+
+
+def _metric(name: str, questions: Sequence[GoldAnswers], similar: Callable[[str, str], float]) -> Metric:
+    known: dict[tuple[int, int, int], float] = {}
+
+    def counts(predictions: Array, references: Array) -> Array:
+        """Similarities of answers, and ones, float64 [..., n, 2]."""
+        flat = predictions.reshape(-1, 3).tolist()
+        for number, begin, end in flat:
+            if (number, begin, end) not in known:
+                of = questions[number]
+                known[number, begin, end] = max(similar(of.context[begin:end], one) for one in of.answers or ("",))
+        values = np.array([known[number, begin, end] for number, begin, end in flat])
+        return np.stack([values, np.ones_like(values)], -1).reshape(*predictions.shape[:-1], 2)
+
+    return Metric.of_counts(name, counts, _mean, partial(_of_contexts, questions, counts))
+
+
+def _mean(sums: Array) -> Array:
+    return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))
+
+
+def _of_contexts(questions: Sequence[GoldAnswers], counts: Callable[[Array, Array], Array], references: Array) -> float:
+    """Score of one who answers with the whole text, whatever the question."""
+    return float(_mean(counts(whole_contexts(questions, references[:, 0]), references).sum(-2)))
+
+
+def whole_contexts(questions: Sequence[GoldAnswers], numbers: Array) -> Array:
+    """Answers [n, 3] that are all of their text, to the questions of these numbers [n]."""
+    return np.array([[number, 0, len(questions[number].context)] for number in numbers.tolist()], dtype=np.int64)

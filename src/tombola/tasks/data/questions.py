@@ -1,0 +1,90 @@
+"""Questions that a text answers, as SQuAD and data sets like it give them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tombola.foundations.errors import TombolaError
+from tombola.metrics.answer_metrics import GoldAnswers
+from tombola.tasks.data.corpus import records, row_in
+
+COLUMNS = ("question", "context", "answers")
+"""SQuAD's columns."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Question, its text with the right answers, and where in it the first of them begins; None where it has none."""
+
+    question: str
+    gold: GoldAnswers
+    begin: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """Questions of a split."""
+
+    rows: tuple[Question, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, indices: ArrayLike) -> Self:
+        """Questions at `indices` (int [k]), in that order."""
+        return type(self)(tuple(self.rows[i] for i in np.asarray(indices, dtype=np.int64)))
+
+
+def read_rows(
+    splits: Mapping[str, Any], question: str | None = None, answers: str | None = None, *, name: str = "your-data"
+) -> dict[str, Questions]:
+    """Splits of questions from rows in SQuAD's columns: `question`, `context`, `answers` (`text` and `answer_start`).
+
+    Args:
+        splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
+        question, answers: columns; by default SQuAD's.
+        name: of the data, for messages.
+
+    Raises:
+        TombolaError: a column is missing, something is no text, or an answer does not stand in its context.
+    """
+    columns = (question or COLUMNS[0], COLUMNS[1], answers or COLUMNS[2])
+    made = {}
+    for split, rows in splits.items():
+        where = row_in(f"{name}, {split}")
+        found = tuple(_question(row, columns, where(index)) for index, row in enumerate(records(rows)))
+        if not found:
+            raise TombolaError(f"the {split} split of {name} is empty; give it at least one question")
+        made[split] = Questions(found)
+    if all(row.begin is None for row in made["train"].rows):
+        raise TombolaError(f"no training row of {name} has an answer; give rows with answers")
+    return made
+
+
+def _question(row: Mapping[str, Any], columns: tuple[str, str, str], where: str) -> Question:
+    for column in columns:
+        if column not in row:
+            raise TombolaError(f"{where} has no column {column!r}; there are: {', '.join(map(str, row))}")
+    question, context, given = (row[column] for column in columns)
+    for text in (question, context):
+        if not isinstance(text, str) or not text.strip():
+            raise TombolaError(f"{where} has {text!r} where a text should be; mend or drop the row")
+    if isinstance(given, Mapping):
+        pairs = [*zip(_listed(given.get("text")), _listed(given.get("answer_start")), strict=False)]
+    elif isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(o, Mapping) for o in given):
+        pairs = [(one.get("text"), one.get("answer_start")) for one in given]
+    else:
+        raise TombolaError(f"{where} has no answers as SQuAD has them: {{'text': [...], 'answer_start': [...]}}")
+    for text, begin in pairs:
+        whole = isinstance(begin, int | np.integer) and not isinstance(begin, bool)
+        if not isinstance(text, str) or not whole or not text or context[begin : begin + len(text)] != text:
+            raise TombolaError(f"{where}: the answer {text!r} does not stand at character {begin!r} of its context")
+    gold = GoldAnswers(context, tuple(dict.fromkeys(text for text, _ in pairs)))
+    return Question(question, gold, int(pairs[0][1]) if pairs else None)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else []

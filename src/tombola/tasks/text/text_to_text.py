@@ -1,0 +1,156 @@
+"""Sequence to sequence: the text that an encoder and a decoder, as T5's, write for a text."""
+
+import functools
+import warnings
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
+from typing_extensions import override
+
+from tombola.foundations.errors import check_choice, one_line
+from tombola.metrics.scores import NOTHING, Metric, MetricFunction
+from tombola.metrics.tag_metrics import EXACT_MATCH, TOKEN_ACCURACY
+from tombola.tasks.base import Batch, Output, Predictions
+from tombola.tasks.data.text_pairs import TextPairs, read_rows
+from tombola.tasks.text.fine_tuned import TextTaskOptions
+from tombola.tasks.text.tokenized import TokenizedTask
+
+METRICS = {metric.name: metric for metric in (TOKEN_ACCURACY, EXACT_MATCH)}
+_STACKS = "of one stack of layers, and the models of this task have an encoder and a decoder"
+
+
+class TextToTextTask(TokenizedTask[TextPairs]):
+    """Texts with a target each, judged by teacher forcing, in one pass and without any generation.
+
+    An example is a pair of texts, each cut to `max_length` tokens. Its loss is the mean cross entropy of the target's
+    tokens, its prediction the token that the model would write after each true beginning of the target, int64, padded
+    with -100. `exact_match` is then the share of targets that greedy generation writes token by token: it goes wrong
+    where, and only where, one of these does. The score is `token_accuracy`, the share of right tokens, with it beside.
+
+    Args:
+        name: of the data.
+        splits: the pairs, `train`, `dev` and others that judge. A prefix, as T5 has for its tasks, is part of the text.
+        tokenizer: of the model.
+        options: metrics, samples, names, and how models are loaded.
+    """
+
+    auto = AutoModelForSeq2SeqLM
+    unfit = MappingProxyType(
+        {"attention": f"attention patterns are {_STACKS}", "representations": f"representations are {_STACKS}"}
+    )
+
+    def __init__(
+        self,
+        name: str,
+        splits: Mapping[str, TextPairs],
+        tokenizer: PreTrainedTokenizerBase,
+        options: TextTaskOptions | None = None,
+    ) -> None:
+        super().__init__(name, splits, tokenizer, score="token_accuracy", options=options or TextTaskOptions())
+        if self.metric.name == "token_accuracy" and "exact_match" not in self.more:
+            self.more = {**self.more, "exact_match": ("dev", EXACT_MATCH)}
+
+    @classmethod
+    def from_rows(
+        cls,
+        train: Iterable[Mapping[str, object]],
+        dev: Iterable[Mapping[str, object]],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        name: str = "your-data",
+        **options: Any,
+    ) -> Self:
+        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
+
+        Args:
+            train, dev: the rows.
+            text_column, label_column: names of the columns of text and target; by default usual ones.
+            options: fields of `TextTaskOptions`.
+
+        Raises:
+            TombolaError: a row lacks a column or a text.
+        """
+        splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
+        return cls(name, splits, tokenizer, TextTaskOptions(**options))
+
+    @override
+    def measure(self, given: str | Metric | MetricFunction) -> Metric:
+        name = given if isinstance(given, str) else getattr(given, "name", repr(given))
+        check_choice("metric of texts that are written", name, METRICS)
+        return METRICS[name]
+
+    @override
+    def facts(self) -> Mapping[str, object]:
+        return {**super().facts(), "task_type": "text2text-generation"}
+
+    @override
+    def config_options(self) -> dict[str, Any]:
+        return {}
+
+    @override
+    def encode(self, split: str) -> list[dict[str, Any]]:
+        rows = self.splits[split]
+        with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
+            options = {"truncation": True, "max_length": self.max_length}
+            encoded = self.tokenizer(list(rows.sources), **options)
+            targets = self.tokenizer(text_target=list(rows.targets), **options)["input_ids"]
+            whole = self.tokenizer(text_target=list(rows.targets), verbose=False)["input_ids"]
+        if cut := sum(len(one) > len(other) for one, other in zip(whole, targets, strict=True)):
+            warnings.warn(
+                f"{cut} of {len(rows):,} targets of the {split} split of {self.title} are cut to {self.max_length} "
+                "tokens; raise --max-length",
+                stacklevel=2,
+            )
+        return [
+            {name: encoded[name][row] for name in encoded} | {"labels": labels} for row, labels in enumerate(targets)
+        ]
+
+    @override
+    def collate(self, split: str, indices: NDArray[np.int64]) -> tuple[Mapping[str, Tensor], Tensor]:
+        examples = [self.encoded(split)[index] for index in indices]
+        longest = max(len(one["labels"]) for one in examples)
+        targets = torch.tensor([one["labels"] + [NOTHING] * (longest - len(one["labels"])) for one in examples])
+        given = {
+            "decoder_input_ids": self._shifted(targets, int(self.tokenizer.pad_token_id)),
+            "decoder_attention_mask": (targets != NOTHING).long(),
+        }
+        return {**self.padded(examples), **given}, targets
+
+    def _shifted(self, targets: Tensor, start: int) -> Tensor:
+        """Input of a decoder, which begins with a token of its own, for targets [batch, tokens]."""
+        ids = targets.where(targets != NOTHING, int(self.tokenizer.pad_token_id))
+        return torch.cat((torch.full_like(ids[:, :1], start), ids[:, :-1]), 1)
+
+    @functools.cached_property
+    def width(self) -> int:
+        """Tokens of the longest target."""
+        return max(len(one["labels"]) for split in self.splits for one in self.encoded(split))
+
+    @override
+    def references(self, split: str) -> Predictions:
+        labels = [list(example["labels"]) for example in self.encoded(split)]
+        return np.array([one + [NOTHING] * (self.width - len(one)) for one in labels], dtype=np.int64)
+
+    @override
+    def guess(self, split: str) -> Predictions:
+        tokens = np.concatenate([example["labels"] for example in self.encoded("train")])
+        return np.where(self.references(split) == NOTHING, NOTHING, np.bincount(tokens).argmax())
+
+    @override
+    def output(self, model: nn.Module, batch: Batch) -> Output:
+        config: Any = model.config
+        begun = self._shifted(batch.targets, int(config.decoder_start_token_id))
+        logits: Tensor = model(**{**batch.inputs, "decoder_input_ids": begun}, use_cache=False).logits.float()
+        there = batch.targets != NOTHING
+        losses = nn.functional.cross_entropy(logits.transpose(1, 2), batch.targets, reduction="none")
+        found = logits.argmax(-1).where(there, NOTHING)
+        padded = nn.functional.pad(found, (0, self.width - found.shape[1]), value=NOTHING)
+        return Output(losses.sum(1) / there.sum(1), padded)
