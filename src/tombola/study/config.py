@@ -39,7 +39,7 @@ PRESETS = ("quick", "full", "paper")
 TRUST = "trust_remote_code"
 """The setting that is given with each call: no file holds it, and no hash is over it."""
 SEED = "{seed}"
-"""What stands for the seed in the name of a full model."""
+"""Placeholder of the seed in the name of a full model."""
 _study = described("the study")
 _search = described("the search")
 _training = described("training")
