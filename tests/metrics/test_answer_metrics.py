@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tombola.metrics.answer_metrics import GoldAnswers, answer_f1, exact_match, f1_of_words, normalised
-from tombola.metrics.statistics import interval
+from tombola.metrics.statistics import interval, verdict
 
 CONTEXT = "The Broncos won; in Denver, a city of the state."
 QUESTIONS = (
@@ -45,10 +45,10 @@ def test_the_best_of_several_right_answers_counts() -> None:
 
 
 def test_guessing_answers_with_the_whole_text() -> None:
-    references = np.array([span(0, "The Broncos"), span(1, "Denver, a city"), [2, 0, 0]])
-    # Seven words without articles, of which two, two and none are right.
+    references = np.array([span(0, "The Broncos"), span(1, "Denver, a city")])
+    # Seven words without articles, of which two are right for each.
     assert normalised(CONTEXT).split() == ["broncos", "won", "in", "denver", "city", "of", "state"]
-    assert answer_f1(QUESTIONS).chance(references) == pytest.approx((2 * 2 / 9 + 2 * 2 / 9 + 0) / 3)
+    assert answer_f1(QUESTIONS).chance(references) == pytest.approx(2 * 2 / 9)
     assert exact_match(QUESTIONS).chance(references) == 0
 
 
@@ -58,3 +58,12 @@ def test_resamples_draw_questions() -> None:
     low, high = interval(exact_match(QUESTIONS), predictions, references, seed=0)
     # Of a share of a half among forty.
     assert (low, high) == pytest.approx((0.35, 0.65), abs=0.03)
+
+
+def test_nothing_everywhere_is_a_guess_and_no_answer() -> None:
+    """Of SQuAD 2.0 a half has no answer, so that who never answers scores 0.5."""
+    references = np.array([span(0, "The Broncos"), [2, 0, 0], span(1, "Denver, a city"), [2, 0, 0]])
+    nothing = np.array([[0, 0, 0], [2, 3, 3], [1, 0, 0], [2, 0, 0]])
+    assert answer_f1(QUESTIONS).chance(references) == 0.5
+    assert verdict(answer_f1(QUESTIONS), [references], [nothing], references, 0).alike == 1
+    assert verdict(answer_f1(QUESTIONS), [references], [references], references, 0).alike == 0

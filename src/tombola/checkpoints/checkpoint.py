@@ -35,6 +35,7 @@ from tombola.checkpoints.shrunk_folder import (
     packed,
     places,
     sha256,
+    shrunk_parts,
 )
 from tombola.foundations.atomic_files import publish, write_json
 from tombola.foundations.errors import FailedError, TombolaError, memory_errors
@@ -195,7 +196,7 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
     """
     folder = Path(folder)
     if (folder / PIPELINE).is_file() and not (folder / MARK).is_file():
-        parts = {file.parent.name: load_shrunk(file.parent) for file in sorted(folder.glob(f"*/{MARK}"))}
+        parts = shrunk_parts(folder)
         if not parts:
             raise TombolaError(f"no part of the pipeline in {folder} was shrunk; open it with diffusers")
         refuse_pickles(str(folder), folder)

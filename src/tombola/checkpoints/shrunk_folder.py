@@ -106,6 +106,11 @@ def load_shrunk(folder: Path) -> nn.Module:
     return model
 
 
+def shrunk_parts(pipeline: Path, names: str = "") -> dict[str, nn.Module]:
+    """Shrunk models among the parts of a pipeline's folder whose names begin so: name → model, as `load_shrunk`."""
+    return {file.parent.name: load_shrunk(file.parent) for file in sorted(pipeline.glob(f"{names}*/{MARK}"))}
+
+
 def blank_shrunk(folder: Path) -> nn.Module:
     """A shrunk model of its real shapes, on `meta` but for buffers: no weights are read or held.
 

@@ -128,7 +128,7 @@ def _study(asked: "StudyFile", command: str) -> "Study":
 
 
 def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
-    """Plan of what the study would do."""
+    """Plan of the study, printed for people."""
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.estimates import in_words
 

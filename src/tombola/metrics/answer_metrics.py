@@ -62,16 +62,28 @@ def _metric(name: str, questions: Sequence[GoldAnswers], similar: Callable[[str,
         values = np.array([known[number, begin, end] for number, begin, end in flat])
         return np.stack([values, np.ones_like(values)], -1).reshape(*predictions.shape[:-1], 2)
 
-    return Metric.of_counts(name, counts, _mean, partial(_of_contexts, questions, counts))
+    return Metric.of_counts(name, counts, _mean, partial(_of_guesses, questions, counts), partial(_alike, questions))
 
 
 def _mean(sums: Array) -> Array:
     return np.asarray(sums[..., 0] / np.maximum(sums[..., 1], 1))
 
 
-def _of_contexts(questions: Sequence[GoldAnswers], counts: Callable[[Array, Array], Array], references: Array) -> float:
-    """Score of one who answers with the whole text, whatever the question."""
-    return float(_mean(counts(whole_contexts(questions, references[:, 0]), references).sum(-2)))
+def _of_guesses(questions: Sequence[GoldAnswers], counts: Callable[[Array, Array], Array], references: Array) -> float:
+    """Score of the better of two who do not look at the question: one answers with the whole text, one with nothing."""
+    guesses = whole_contexts(questions, references[:, 0]), no_answers(references[:, 0])
+    return max(float(_mean(counts(guess, references).sum(-2))) for guess in guesses)
+
+
+def _alike(questions: Sequence[GoldAnswers], predictions: Array) -> bool:
+    """True if every question is answered with nothing, or every one with its whole text."""
+    whole = (predictions == whole_contexts(questions, predictions[:, 0])).all()
+    return bool(whole or (predictions[:, 1] == predictions[:, 2]).all())
+
+
+def no_answers(numbers: Array) -> Array:
+    """Answers [n, 3] that are nothing, to the questions of these numbers [n]."""
+    return np.stack([numbers, np.zeros_like(numbers), np.zeros_like(numbers)], axis=-1)
 
 
 def whole_contexts(questions: Sequence[GoldAnswers], numbers: Array) -> Array:

@@ -45,6 +45,7 @@ class Metric:
         counts: predictions and references [..., n, answers] -> [..., n, k], of whose sums over examples the score is
             `of_sums`: resamples are drawn of these, which is the same and takes a fraction of the time. None of others.
         of_sums: such sums [..., k] -> scores [...].
+        alike: of several answers an example, predictions [n, answers] -> whether they are the same of every example.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Metric:
     scale: tuple[float, float] | None = None
     counts: Callable[[Array, Array], Array] | None = None
     of_sums: Callable[[Array], Array] | None = None
+    alike: Callable[[Array], bool] | None = None
 
     @classmethod
     def of_counts(
@@ -64,13 +66,15 @@ class Metric:
         counts: Callable[[Array, Array], Array],
         of_sums: Callable[[Array], Array],
         chance: Callable[[Array], float],
+        alike: Callable[[Array], bool] | None = None,
     ) -> "Metric":
         """Metric of several answers an example, from 0 to 1, by what is counted of each example, see `counts`."""
 
         def compute(predictions: Array, references: Array) -> Array:
             return of_sums(counts(predictions, references).sum(-2))
 
-        return cls(name, True, "answers", compute, chance, scale=(0.0, 1.0), counts=counts, of_sums=of_sums)
+        answers: dict[str, Any] = {"counts": counts, "of_sums": of_sums, "alike": alike or _same_everywhere}
+        return cls(name, True, "answers", compute, chance, scale=(0.0, 1.0), **answers)
 
     @classmethod
     def of(
@@ -264,6 +268,12 @@ def _best_constant(
     return max(scores) if higher_is_better else min(scores)
 
 
+def _same_everywhere(predictions: Array) -> bool:
+    """True if every example [n, answers] has the same answers, or all answers there are are one."""
+    given = predictions[predictions != NOTHING]
+    return bool((predictions == predictions[:1]).all() or (given == given[:1]).all())
+
+
 def constant(chance: float, references: Array) -> float:
     """Score of guessing, where it does not depend on the references."""
     return chance
@@ -312,6 +322,7 @@ _TITLES = {
     "f1_weighted": "weighted F1",
     "roc_auc": "area under the ROC curve",
     "entity_f1": "entity F1",
+    "answer_f1": "F1 of answers",
     "frechet_distance": "Fréchet distance",
 }
 

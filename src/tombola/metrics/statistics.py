@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, t
 
 from tombola.metrics.resampling import LEVEL, RESAMPLES
-from tombola.metrics.scores import NOTHING, Array, Metric, metric_title
+from tombola.metrics.scores import Array, Metric, metric_title
 
 BATCH_CELLS = 2**21
 """Array cells that one batch of resamples may take: about 50 MB of working memory."""
@@ -311,8 +311,7 @@ def verdict(
 
 def _alike(metric: Metric, predictions: Array) -> bool:
     """True if predictions of labels or values are the same of every example, but for rounding."""
-    if metric.kind == "answers":
-        given = predictions[predictions != NOTHING]
-        return bool((predictions == predictions[:1]).all() or (given == given[:1]).all())
+    if metric.alike is not None:
+        return metric.alike(predictions)
     judges_each = metric.kind in ("classes", "binary", "ranking", "values")
     return judges_each and bool(np.ptp(predictions) <= 1e-6 * np.abs(predictions).max())

@@ -41,7 +41,7 @@ def sample_config(study: StudyFile, preset: str) -> str:
 
 
 def _about(one: SettingField, schema: Mapping[str, Any], default: object) -> str:
-    """What a setting is, its choices where it does not say them, and its default."""
+    """Description of a setting, with its choices where it does not say them, and its default."""
     found = [name for name in one.choices or choices(schema) if name not in one.description]
     named = [f"one of {', '.join(one.choices)}"] if found and one.choices else []
     shown = ",".join(map(str, default)) or "none" if isinstance(default, tuple) else _shown(default)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DiffusionPipeline,
     DPMSolverMultistepScheduler,
     EDMEulerScheduler,
     EulerDiscreteScheduler,
@@ -16,17 +17,21 @@ from diffusers import (
     PNDMScheduler,
 )
 
+import tombola
 from builders.latents import CPU, MAKE, check_gates, coloured, opened, parts_of
 from builders.pipelines import stable_diffusion, stable_diffusion_3
 from tombola.architectures.denoisers import predict
+from tombola.architectures.dissect import dissect
+from tombola.checkpoints.checkpoint import load, save_shrunk
 from tombola.checkpoints.denoisers import schedule_of
 from tombola.checkpoints.model_libraries import load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
-from tombola.subnetworks.subnetwork import whole
+from tombola.subnetworks.subnetwork import expanded, shrunk, whole
 from tombola.tasks.images.conditioning import images_of, load_conditioning
 from tombola.tasks.images.diffusion import Sampler, add_noise, seeded_noise
+from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 
@@ -180,3 +185,18 @@ def test_missing_text_encoders_are_one_line(tmp_path: Path) -> None:
     index.write_text(json.dumps({**json.loads(index.read_text()), "text_encoder_3": [None, None]}))
     with pytest.raises(TombolaError, match="has no text_encoder_3, without which it reads no text"):
         images_of(str(pipeline))
+
+
+def test_no_text_is_read_by_a_text_encoder_that_was_shrunk(tmp_path: Path) -> None:
+    pipeline: Any = DiffusionPipeline.from_pretrained(stable_diffusion(tmp_path / "made"))
+    encoder, rows = pipeline.text_encoder, dissect(pipeline.text_encoder).attentions
+    # Rows of unequal length: the first layer alone loses a head.
+    ticket = Ticket.full(dissect(encoder), "heads").without({"heads": [(0, rows[0].heads - 1)]})
+    save_shrunk(encoder, ticket, tmp_path / "small", force=True)
+    pipeline.text_encoder = load(tmp_path / "small")
+    tombola.save(pipeline, tmp_path / "again")
+    found = load_conditioning(str(tmp_path / "again"), (16, 16)).given["encoder_hidden_states"]
+    words = pipeline.tokenizer("", padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        expected = expanded(shrunk(encoder, ticket))(words)[0]
+    assert torch.allclose(found, expected, atol=1e-5)

@@ -88,7 +88,7 @@ def test_the_setting_names_every_type() -> None:
 @pytest.mark.filterwarnings("ignore:.*has training rows only")
 @pytest.mark.parametrize("name", [name for name, kind in TASK_TYPES.items() if kind.known_by])
 def test_a_type_is_known_by_its_columns_and_that_is_said(home: Path, name: str) -> None:
-    with pytest.warns(UserWarning, match=rf"is taken for {name}, as it has the columns .* and .*--task-type"):
+    with pytest.warns(UserWarning, match=rf"is taken for {name}, as it has the columns .*, .*; .*--task-type"):
         guessed = opened(home, name)
     assert guessed.facts()["task_type"] == name
     named = opened(home, name, task_type=name)

@@ -7,6 +7,7 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, join, note, section
 from tombola.report.study_data import StudyData
+from tombola.study.used_settings import used_settings
 
 _WORDS = {"glue": "GLUE task", "memory_gib": "memory (GiB)", "iterative": "iterative magnitude pruning"}
 _OF_CUTS = {"neuron_block", "normalise_layers", "calibration_samples", "sequence_length"}
@@ -39,7 +40,7 @@ def _without_sites(study: StudyData) -> Html:
 
 def _settings(study: StudyData) -> Html:
     left_out = frozenset() if study.trajectories else _OF_SEARCHES
-    config = {name: value for name, value in study.facts.config.items() if name not in left_out}
+    config = {name: value for name, value in used_settings(study.facts.config).items() if name not in left_out}
     pairs = [(_words(name), _value(value)) for name, value in config.items() if value is not None]
     unset = [_words(name) for name, value in config.items() if value is None]
     return join(_card("Configuration", pairs), note(f"Not set: {', '.join(unset)}.") if unset else "")

@@ -21,6 +21,7 @@ from tombola.checkpoints import denoisers
 from tombola.checkpoints.denoisers import Schedule, index_of
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.refusals import refuse_pickles
+from tombola.checkpoints.shrunk_folder import shrunk_parts
 from tombola.foundations.errors import TombolaError
 
 _VAE = "vae"
@@ -257,9 +258,11 @@ def _of_no_text(source: str, size: tuple[int, int]) -> Mapping[str, Any]:
     index = index_of(source) or {}
     name = index["_class_name"]
     # Parts that read no text stay where they are.
-    others = {
+    others: dict[str, Any] = {
         part: None for part, value in index.items() if not part.startswith(("_", *_READERS)) and isinstance(value, list)
     }
+    # What was shrunk fits no configuration; it is opened first.
+    others |= {part: model.float() for part, model in shrunk_parts(Path(source).expanduser(), "text_encoder").items()}
     pipeline = getattr(diffusers, name).from_pretrained(
         source, use_safetensors=True, trust_remote_code=False, torch_dtype=torch.float32, **others
     )

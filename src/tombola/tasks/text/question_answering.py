@@ -1,5 +1,6 @@
 """Extractive question answering: the span of a text that answers a question, as in SQuAD."""
 
+import functools
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
@@ -12,7 +13,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError, check_choice, one_line
-from tombola.metrics.answer_metrics import answer_f1, exact_match, whole_contexts
+from tombola.metrics.answer_metrics import answer_f1, exact_match, no_answers, whole_contexts
 from tombola.metrics.scores import NOTHING, Metric, MetricFunction
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.questions import Question, Questions, read_rows
@@ -31,7 +32,8 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
     entropies of the answer's first and last token, without those of padding; an answer that was cut off has none, and
     cannot be found. Its prediction is the span of at most 30 tokens with the highest sum of scores, int64 [question,
     begin, end] in characters; where some questions have no answer, none if the first token scores higher. The score is
-    `answer_f1`, with `exact_match` beside it, as SQuAD's script computes them; guessing is the whole text.
+    `answer_f1`, with `exact_match` beside it, as SQuAD's script computes them; guessing is the
+    whole text, or nothing.
 
     Args:
         name: of the data.
@@ -100,7 +102,11 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
 
     @override
     def facts(self) -> Mapping[str, object]:
-        return {**super().facts(), "task_type": "question-answering", "guessing": "the whole text, as an answer"}
+        return {
+            **super().facts(),
+            "task_type": "question-answering",
+            "guessing": "the whole text, or nothing, as the answer to every question",
+        }
 
     @override
     def config_options(self) -> dict[str, Any]:
@@ -159,7 +165,10 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
 
     @override
     def guess(self, split: str) -> Predictions:
-        return whole_contexts(self._gold, self.references(split)[:, 0])
+        train, found = self.references("train"), list[tuple[float, Predictions]]()
+        for answer in (functools.partial(whole_contexts, self._gold), no_answers):
+            found.append((self.metric.score(answer(train[:, 0]), train), answer(self.references(split)[:, 0])))
+        return max(found, key=lambda one: one[0])[1]
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:

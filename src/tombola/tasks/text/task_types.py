@@ -119,7 +119,7 @@ def task_type_of(options: "TaskOptions", own: Own) -> str:
     for name, kind in TASK_TYPES.items():
         if found := next((known for known in kind.known_by if known <= columns), None):
             warnings.warn(
-                f"{options.task} is taken for {name}, as it has the columns {' and '.join(sorted(found))}; if it is "
+                f"{options.task} is taken for {name}, as it has the columns {', '.join(sorted(found))}; if it is "
                 "not, say what it is with --task-type",
                 stacklevel=3,
             )
