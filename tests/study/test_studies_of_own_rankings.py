@@ -57,6 +57,7 @@ def test_a_study_of_an_installed_package(tmp_path: Path, capsys: pytest.CaptureF
     page = (folder / "report.html").read_text()
     assert "Weights by noisy-size, 2:4" in page
     assert "output-norm" in page
+    assert "before the first cut: as the study&#x27;s own ranking has it" in page
     good = Ticket.load(home / "seed-0" / "noisy-size-2of4" / "good")
     assert good.provenance["method"] == "noisy-size-2of4"
     # The sites that went first are those of the smallest output weights.

@@ -78,13 +78,13 @@ def read_masks(folder: Path | str, anatomy: Anatomy | None = None, model: str | 
     rows, most = heads.shape
     signature = imported_signature((rows, most), of_mlps) if anatomy is None else anatomy.signature
     # Rows of a model that was shrunk may have fewer heads than the masks are wide.
-    sizes = {} if anatomy is None else Ticket.full(anatomy, "heads+mlps").sizes
+    kind: TicketKind = "heads" if mlps is None else "heads+mlps"
+    sizes = {} if anatomy is None else Ticket.full(anatomy, kind).sizes
     tickets = []
     for seed, its_heads, its_mlps in found:
         masks = {"heads": torch.from_numpy(its_heads)}
         if its_mlps is not None:
             masks["mlps"] = torch.from_numpy(its_mlps)
-        kind: TicketKind = "heads" if its_mlps is None else "heads+mlps"
         ticket = Ticket(kind, signature, masks, _provenance(seed, model), sizes)
         tickets.append(Imported(seed.parent.name, _name(seed), ticket))
     return tuple(tickets)

@@ -14,6 +14,11 @@ from tombola.report.labels import SITE_NAMES, capitalised, row_title
 from tombola.report.study_data import StudyData
 
 Rows = Sequence[Sequence[float | None]]
+_TOLD = {
+    "per-example": "how much the loss of single examples would feel a small change of the site's gate",
+    "accumulated": "how much the loss of all examples so far would feel a small change of the site's gate",
+}
+"""What Tombola's own rankings tell of a site."""
 
 
 def importance(study: StudyData, registry: FigureRegistry) -> Html | None:
@@ -24,11 +29,11 @@ def importance(study: StudyData, registry: FigureRegistry) -> Html | None:
     plots = list(_plots(kinds, study.places, registry))
     seeds = max(study.importance(kind)[1] for kind in kinds)
     layout = "wide-narrow" if len(plots) > 1 else ""
+    told = _TOLD.get(str(study.facts.config.get("importance", "per-example")), "as the study's own ranking has it")
     return section(
         "How important every site is",
         figure("", _about(kinds, seeds, study.places), *plots, layout=layout),
-        lead="In the full model, before the first cut: how much the loss of single examples would feel a small change "
-        "of the site's gate.",
+        lead=f"In the full model, before the first cut: {told}.",
     )
 
 
