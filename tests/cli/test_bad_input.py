@@ -366,8 +366,9 @@ class TestTicket:
 class TestFolder:
     def test_that_of_another_study(self, tmp_path: Path, done: Study, capsys: Capture) -> None:
         folder = shutil.copytree(done.folder, tmp_path / "mine")
-        said = refused(capsys, tmp_path, *study(folder, epochs=1))
-        assert said.startswith(f"{folder} holds another study ({done.folder.name}, this one is tiny-bert-moods-")
+        task = shutil.copytree(small_study.task(), tmp_path / "others")
+        said = refused(capsys, tmp_path, *study(folder, task=task))
+        assert said.startswith(f"{folder} holds another study ({done.folder.name}, this one is tiny-bert-others-")
         assert "choose another folder with --out" in said
 
     def test_a_file(self, tmp_path: Path, capsys: Capture) -> None:

@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "search_split": "train",
     "search_rows": 5,
     "methods": ("weights",),
+    "full": "/nowhere/full",
     "threshold": 0.8,
     "over_chance": True,
     "heads_step": 0.2,
@@ -100,7 +101,7 @@ OF_LANGUAGE: Mapping[str, Any] = {
 }
 
 # The same with a task that takes them all but `data`, which is for GLUE.
-TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None}
+TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None, "full": None}
 
 
 def with_setting(name: str, value: Any) -> StudyConfig:

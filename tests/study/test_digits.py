@@ -12,6 +12,7 @@ from diffusers import UNet2DModel
 
 from builders import browser, lost_files
 from builders.planted_text import plant
+from builders.renewed_study import assert_renewed
 from builders.unets import UNET
 from tombola.analysis.locality import random_curve
 from tombola.architectures.dissect import dissect
@@ -212,3 +213,17 @@ def test_no_text_of_its_files_becomes_markup_or_code(study: Study, tmp_path: Pat
     shutil.copytree(study.folder, tmp_path / "study")
     plant(tmp_path / "study", browser.CODE, "digits", "frechet_distance", "kernel_distance")
     browser.check_planted(build(tmp_path / "study"), tmp_path / "profile")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "changed",
+    [{"threshold": 0.9}, {"bootstrap_resamples": 30}, {"sparsities": (0.5,)}, {"epochs": 1}, {"dev_rows": 32}],
+    ids=str,
+)
+def test_other_settings_in_the_same_folder_give_what_they_give_in_a_new_one(
+    changed: dict[str, Any], study: Study, unet: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(study.folder, tmp_path / "copy")
+    renewed, alone = (Study(config(unet, **changed), out=out) for out in (copy, tmp_path / "fresh"))
+    assert_renewed(renewed, alone, Study(config(unet), out=copy), study)

@@ -12,11 +12,13 @@ from tombola.cli import main
 from tombola.foundations import resources
 from tombola.study import estimates
 from tombola.study.step import StudyStep
+from tombola.study.step_record import StepRecord
 
 
 def test_seconds_and_bytes_are_of_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "cores", lambda: 4)
     (tmp_path / "done").mkdir()
+    StepRecord({}).write(StepRecord.path(tmp_path / "done"))
 
     def step(name: str, cost: float, models: int = 0, *needs: str, alone: bool = False) -> StudyStep:
         places = tuple(tmp_path / need for need in needs)

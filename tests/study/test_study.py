@@ -410,13 +410,15 @@ class TestAgain:
         assert (study.folder / "verdicts.json").read_bytes() == verdicts
 
     @pytest.mark.slow
-    def test_a_missing_step_alone_is_made_again(self, copied: Path) -> None:
+    def test_a_missing_step_alone_is_made_again(self, copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
         study = study_in(copied)
         before = steps_of(study.folder)
         rows = read_rows(study.folder)
         gone = study.seed_folder(0).ticket("weights", "bad") / "retrained"
         shutil.rmtree(gone)
         study.run()
+        steps = len(study.steps())
+        assert f"{steps - 1} of {steps} steps are done" in capsys.readouterr().err
         after = steps_of(study.folder)
         assert {name for name in after if after[name] != before[name]} == {
             *(name for name in before if name.startswith(str(gone))),
@@ -671,8 +673,11 @@ class TestSettings:
 
     def test_the_folder_itself_can_be_named(self, done: Study, copied: Path) -> None:
         assert study_in(copied / done.folder.name).folder == copied / done.folder.name
+        # With other settings too: what they change is made anew there.
+        assert study_in(copied / done.folder.name, epochs=1).folder == copied / done.folder.name
+        other = shutil.copytree(small_study.task(), copied / "others")
         with pytest.raises(TombolaError, match=r"holds another study \(tiny-bert-moods-.*choose another folder"):
-            study_in(copied / done.folder.name, epochs=1)
+            study_in(copied / done.folder.name, task=str(other))
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM
 from builders import browser, lost_files, small_study
 from builders.language_models import WORDS, llama, tokenizer
 from builders.planted_text import plant
+from builders.renewed_study import assert_renewed
 from tombola import report
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.generation_profile import GenerationProfile
@@ -493,3 +494,38 @@ def test_no_text_of_its_files_becomes_markup_or_code(done: Study, tmp_path: Path
 
 def test_every_lost_or_damaged_file_is_noticed(done: Study, tmp_path: Path) -> None:
     assert lost_files.unnoticed(done, tmp_path) == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"threshold": 0.97},
+        {"bootstrap_resamples": 60},
+        {"sparsities": (0.2, 0.5)},
+        {"calibration_samples": 4},
+        {"importance_samples": 8},
+        {"importance_sequence_length": 8},
+        {"sequence_length": 12},
+        {"bos_token": "none"},
+        {"abilities": ("language-modelling",)},
+        {"retain": "grammar>=0.95"},
+        {"text_tokens": 60},
+        {"dev_rows": 20},
+        {"max_length": 16},
+        {"recovery_tokens": 480},
+        {"controls": ()},
+        {"search_split": "train"},
+    ],
+    ids=str,
+)
+def test_other_settings_in_the_same_folder_give_what_they_give_in_a_new_one(
+    changed: dict[str, Any], tmp_path: Path
+) -> None:
+    def study(out: Path, **settings: Any) -> Study:
+        return Study(config(methods=("heads", "wanda", "sparsegpt"), at_chance="continue", **settings), out=out)
+
+    base = study(tmp_path / "base")
+    base.run()
+    copy = shutil.copytree(base.folder, tmp_path / "copy")
+    assert_renewed(study(copy, **changed), study(tmp_path / "fresh", **changed), study(copy), base)

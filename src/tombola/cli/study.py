@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from tombola.cli.command import Command, add_continue, given_settings, seeds
+from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import printable
 
 if TYPE_CHECKING:
@@ -62,41 +64,67 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             print(sample, end="")
         return {"sample": sample}
     config.check_names()
-    # They take PyTorch, seconds to import, which no error in a setting should wait for.
+    if options.dry_run:
+        return _planned(_study(asked, options.typed), options)
+    from tombola.foundations.plain_table import PlainTable
+    from tombola.study.finished_run import NAME, FinishedRun
+
+    found = FinishedRun.find(config, asked.out or Path("runs"), asked.seeds, asked.save or "good")
+    if found is not None:
+        folder, run = found
+        print(f"all {run.steps} steps are done", file=sys.stderr)
+    else:
+        folder = _make(asked, options.typed)
+        run = FinishedRun.read(folder / NAME)
+    report = folder / "report.html"
+    if not options.json:
+        console = Console(markup=False)
+        for table in run.tables:
+            console.print(PlainTable.of_entry(table))
+        for line in run.lines:
+            console.print(printable(line), highlight=False)
+        console.print(printable(f"report: {report}"), highlight=False, soft_wrap=True)
+    return {
+        "folder": str(folder),
+        "report": str(report),
+        "verdicts": read_json(folder / "verdicts.json")["verdicts"],
+        "rows": read_lines(folder / "results.jsonl"),
+    }
+
+
+def _make(asked: "StudyFile", command: str) -> Path:
+    """Run what is missing of a study, build its report, and record what there is to print."""
     from tombola import report
-    from tombola.foundations.atomic_files import read_json
-    from tombola.foundations.resources import keep_freed_memory
     from tombola.report.study_data import read_study
     from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
+    from tombola.study.finished_run import FinishedRun
+
+    study = _study(asked, command)
+    report.build(study.run())
+    data, facts = read_study(study.folder), study.task.facts()
+    tables = [results_table(data.rows, higher_is_better=data.task.higher_is_better)]
+    tables += [table for of in (abilities_table, recovery_table, generation_table) if (table := of(data)) is not None]
+    lines = [_sampled(facts)] if "rows" in facts else []
+    lines += [one.sentence for one in data.verdicts if one.ticket == "good"]
+    printed = ([table.entry() for table in tables], lines)
+    FinishedRun.record(study.folder, study.config, asked.seeds, study.save, len(study.steps()), *printed)
+    return study.folder
+
+
+def _study(asked: "StudyFile", command: str) -> "Study":
+    # They take PyTorch, seconds to import, which neither an error in a setting nor a finished study should wait for.
+    from tombola.foundations.resources import keep_freed_memory
     from tombola.study.study import Study
 
     keep_freed_memory()
-    study = Study(
-        config,
+    return Study(
+        asked.config,
         out=asked.out or "runs",
         seeds=asked.seeds,
         save=asked.save or "good",
         workers=asked.workers or "auto",
-        command=options.typed,
+        command=command,
     )
-    if options.dry_run:
-        return _planned(study, options)
-    path = report.build(study.run())
-    verdicts = read_json(study.folder / "verdicts.json")["verdicts"]
-    if not options.json:
-        console = Console(markup=False)
-        data = read_study(study.folder)
-        console.print(results_table(data.rows, higher_is_better=data.task.higher_is_better))
-        for table_of in (abilities_table, recovery_table, generation_table):
-            if (more := table_of(data)) is not None:
-                console.print(more)
-        if "rows" in study.task.facts():
-            console.print(printable(_sampled(study.task.facts())), highlight=False)
-        for verdict in verdicts:
-            if verdict["ticket"] == "good":
-                console.print(printable(verdict["sentence"]), highlight=False)
-        console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
-    return {"folder": str(study.folder), "report": str(path), "verdicts": verdicts, "rows": list(study.rows())}
 
 
 def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Tables in the terminal without rules between cells, in which no text is read as markup or as a control sequence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from rich.table import Table
 from rich.text import Text
@@ -25,3 +26,26 @@ class PlainTable(Table):
     def line(self, *cells: str | Text, style: str = "") -> None:
         """Add a line of cells; a `Text` may be of several lines."""
         self.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells), style=style)
+
+    def entry(self) -> dict[str, Any]:
+        """JSON object, from which `of_entry` makes the table again."""
+        columns = [{"header": str(one.header), "justify": one.justify, "no_wrap": one.no_wrap} for one in self.columns]
+        cells = zip(*([_text(cell) for cell in column.cells] for column in self.columns), strict=True)
+        lines = [{"cells": one, "style": str(row.style or "")} for one, row in zip(cells, self.rows, strict=True)]
+        return {"title": str(self.title or ""), "columns": columns, "lines": lines}
+
+    @classmethod
+    def of_entry(cls, values: Mapping[str, Any]) -> Self:
+        """The table that `entry` is of."""
+        table = cls(values["title"])
+        for one in values["columns"]:
+            table.add_column(Text(one["header"]), justify=one["justify"], no_wrap=one["no_wrap"])
+        for line in values["lines"]:
+            table.add_row(*(Text.from_markup(text, style=style) for text, style in line["cells"]), style=line["style"])
+        return table
+
+
+def _text(cell: object) -> tuple[str, str]:
+    """A cell's text, as markup, and style."""
+    text = cell if isinstance(cell, Text) else Text(str(cell))
+    return text.markup, str(text.style)

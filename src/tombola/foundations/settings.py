@@ -4,10 +4,11 @@ A field is `Annotated[type, Field(description=...)]`: its description is the hel
 when the value is made, and both stand in the JSON schema for editors.
 """
 
+import contextlib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform, get_args, get_origin
@@ -72,16 +73,30 @@ Flag = Annotated[bool, Field(strict=True)]
 def described(group: str) -> Callable[..., FieldInfo]:
     """Maker of the metadata of fields whose flags stand under one heading, the group.
 
-    It takes a field's description, which is the help of its flag, an example for its help text, and what its JSON
-    schema says beyond its type.
+    It takes a field's description, which is the help of its flag, an example for its help text, whether it is
+    `neutral`, so that it changes no result but by rounding, and what its JSON schema says beyond its type.
     """
 
-    def field(description: str, example: str = "", **schema: JsonValue) -> FieldInfo:
+    def field(description: str, example: str = "", *, neutral: bool = False, **schema: JsonValue) -> FieldInfo:
         examples = [example] if example else None
-        extra = {"group": group, **schema}
+        extra = {"group": group, "neutral": neutral, **schema}
         return cast(FieldInfo, Field(description=description, examples=examples, json_schema_extra=extra))
 
     return field
+
+
+_readers: list[set[str]] = []
+
+
+@contextlib.contextmanager
+def settings_read() -> Iterator[set[str]]:
+    """Yield the names of the settings that are read while the block runs, of whatever object; blocks may nest."""
+    names = set[str]()
+    _readers.append(names)
+    try:
+        yield names
+    finally:
+        _readers[:] = [other for other in _readers if other is not names]
 
 
 _CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -90,6 +105,8 @@ _CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass of keywords only, whose values are checked when it is made.
+
+    Whoever reads one of its settings is noted by `settings_read`.
 
     Raises:
         TombolaError: by the class's constructor, for a value of the wrong type or out of bounds.
@@ -103,7 +120,16 @@ def settings(cls: type[T]) -> type[T]:
         except ValidationError as error:
             raise TombolaError(_line(made, error)) from None
 
+    names = {one.name for one in setting_fields(made)}
+
+    def noted(self: T, name: str) -> Any:
+        if _readers and name in names:
+            for reader in _readers:
+                reader.add(name)
+        return object.__getattribute__(self, name)
+
     made.__init__ = checked  # type: ignore[assignment]
+    made.__getattribute__ = noted  # type: ignore[assignment]
     return cast(type[T], made)
 
 
@@ -121,6 +147,7 @@ class SettingField:
         default: its default.
         choices: values that there are; none where any of its type will do.
         example: a value, for help texts; empty for most.
+        neutral: whether no result depends on it, but by rounding.
     """
 
     name: str
@@ -132,6 +159,7 @@ class SettingField:
     default: Any
     choices: tuple[str, ...]
     example: str
+    neutral: bool
 
 
 def setting_fields(cls: type) -> list[SettingField]:
@@ -153,16 +181,21 @@ def setting_fields(cls: type) -> list[SettingField]:
                 default=field.get_default(call_default_factory=True),
                 choices=get_args(field.annotation) if get_origin(field.annotation) is Literal else (),
                 example=str(field.examples[0]) if field.examples else "",
+                neutral=isinstance(extra, dict) and bool(extra["neutral"]),
             )
         )
     return found
+
+
+_OWN = ("group", "neutral", "default", "title")
+"""Keys of a setting's schema that are no editor's business."""
 
 
 def schema_of(cls: type) -> dict[str, Any]:
     """JSON schema of each setting of a class, without its default: name → schema."""
     properties, found = TypeAdapter(cls).json_schema()["properties"], {}
     for one in setting_fields(cls):
-        found[one.name] = {k: v for k, v in properties[one.name].items() if k not in ("group", "default", "title")}
+        found[one.name] = {k: v for k, v in properties[one.name].items() if k not in _OWN}
         if one.example and one.listed:
             found[one.name]["examples"] = [[one.value_type(part) for part in one.example.split(",")]]
     return found

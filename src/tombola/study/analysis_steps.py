@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tombola.analysis.attention.attention_probabilities import attention_patterns
@@ -57,7 +57,7 @@ def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
         cost = ATTENTION_COST * min(ATTENTION_INPUTS, task.size("dev"))
         saved = config.methods if setting.save != "none" else ()
         for method in ("", *(method for method in saved if "heads" in pruning_method(method).sites)):
-            yield step("attention", method, cost, _attention, ATTENTION_COST)
+            yield step("attention", method, cost, _attention, ATTENTION_COST, names=("good",))
     if "interactions" in config.analyses:
         sites = sum(setting.anatomy.sizes("heads")) + sum(setting.anatomy.sizes("mlps"))
         cost = interactions_cost(sites, min(SAMPLE, task.size("dev")))
@@ -77,11 +77,20 @@ def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
         yield from _random_curves(context)
 
 
-def _step(context: SeedContext, what: str, method: str, cost: float, run: Run, weight: float = 1.0) -> StudyStep:
+def _step(
+    context: SeedContext,
+    what: str,
+    method: str,
+    cost: float,
+    run: Run,
+    weight: float = 1.0,
+    names: Sequence[str] | None = None,
+) -> StudyStep:
     seed_folder, needs = context.seed_folder, [context.seed_folder.full]
     if method:
         # More than some of them read, and all that any does.
-        tickets = [seed_folder.ticket(method, name) for name in ("good", *context.config.controls_of(method))]
+        names = names or ("good", *context.config.controls_of(method))
+        tickets = [seed_folder.ticket(method, name) for name in names]
         needs += [*tickets, *(ticket / stage for ticket in tickets for stage in STAGES)]
     path = seed_folder.analysis(what, method)
     name = f"{what.replace('-', ' ')} of {in_words(method) if method else 'the full model'}"
@@ -107,12 +116,13 @@ def _random_curves(context: SeedContext) -> Iterator[StudyStep]:
         for index, sparsity in enumerate(config.search.sparsities if pruning_method(method).iterative else ()):
             path = context.seed_folder.analysis(f"{random_curve.NAME}-{index}", method)
             name = f"random {in_words(method)} at {100 * sparsity:g} %"
-            run = functools.partial(_random_point, context, path, method, sparsity)
+            run = functools.partial(_random_point, context, path, method, index)
             yield StudyStep(name, cost, weight, path, run, needs, context, analysis=random_curve.NAME)
 
 
-def _random_point(context: SeedContext, path: Path, method: str, sparsity: float, progress: Progress) -> None:
+def _random_point(context: SeedContext, path: Path, method: str, index: int, progress: Progress) -> None:
     config, task, seed = context.config, context.task.for_search(), context.seed_folder.seed
+    sparsity = config.search.sparsities[index]
     point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
     ticket = random_curve.random_like(point, context.setting.anatomy, seed)
     part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)

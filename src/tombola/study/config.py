@@ -38,6 +38,8 @@ PRESETS = ("quick", "full", "paper")
 """Presets of every task; `full`, all rows and the usual recipe, is `paper` where a regime has none of its own."""
 TRUST = "trust_remote_code"
 """The setting that is given with each call: no file holds it, and no hash is over it."""
+SEED = "{seed}"
+"""Placeholder of the seed in the name of a full model."""
 _study = described("the study")
 _search = described("the search")
 _training = described("training")
@@ -58,6 +60,8 @@ _controls = _study(
 _analyses = _study(
     f"what to ask of the tickets: all, none, or of {', '.join(ANALYSES)}",
     "survivors,attention",
+    # Each step of an analysis is made or is not.
+    neutral=True,
     anyOf=[{"items": {"enum": [*ANALYSES]}}, {"const": [ALL]}],
 )
 
@@ -86,7 +90,8 @@ class StudyConfig(TaskOptions):
     at_chance: Annotated[
         Literal["stop", "continue"],
         _search(
-            "before a search: stop where the full model, or the threshold, is no better than guessing, or continue"
+            "before a search: stop where the full model, or the threshold, is no better than guessing, or continue",
+            neutral=True,
         ),
     ] = "stop"
     iterative: Annotated[Flag, _training("train between the cuts; of weights, this is iterative magnitude pruning")] = (
@@ -99,7 +104,11 @@ class StudyConfig(TaskOptions):
             pattern="^(pretrained|init|final|step-0*[1-9][0-9]*)$",
         ),
     ] = "pretrained"
-    eval_batch_size: Annotated[Count, _running("examples at a time when scoring")] = 64
+    full: Annotated[
+        Text | None,
+        _study("model that is fine-tuned already, instead of fine-tuning one; {seed} in its name stands for the seed"),
+    ] = None
+    eval_batch_size: Annotated[Count, _running("examples at a time when scoring", neutral=True)] = 64
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], _running("of forward passes; auto takes bf16 where it is fast")
     ] = "auto"
@@ -118,6 +127,7 @@ class StudyConfig(TaskOptions):
         self.regime.check(self, self.regime_settings)
         if not self.regime.trains and (self.iterative or self.rewinding != Rewinding()):
             raise TombolaError(f"{self.task} trains no full model, so that there is nothing to rewind to")
+        self._check_full()
         # Made once to be checked, so that a bad value is found before the first model is trained.
         _ = self.search_options, self.rewinding, self.low_rank
 
@@ -140,6 +150,17 @@ class StudyConfig(TaskOptions):
             object.__setattr__(self, "controls", TICKETS[1:])
         for control in self.controls:
             check_choice("control", control, TICKETS[1:], setting="controls")
+
+    def _check_full(self) -> None:
+        if self.full is None:
+            return
+        if not self.regime.trains:
+            raise TombolaError(f"full: {self.task} fine-tunes no model, it judges one as it comes; give it as model")
+        if self.rewinding.to in ("init", "step"):
+            raise TombolaError(
+                f"full: nobody knows where the training of {self.full} stood at {self.rewind}; rewind to pretrained or "
+                "final"
+            )
 
     def _check_analyses(self) -> None:
         if self.analyses == (ALL,):
@@ -234,6 +255,15 @@ class StudyConfig(TaskOptions):
         return LowRank(*adapter)
 
     @property
+    def full_varies(self) -> bool:
+        """True if each seed has a full model of its own; else all judge tickets of one and the same."""
+        return self.regime.trains and (self.full is None or SEED in self.full)
+
+    def full_of(self, seed: int) -> str:
+        """The fine-tuned model that a seed begins with, where `full` names one."""
+        return (self.full or "").replace(SEED, str(seed))
+
+    @property
     def rewinding(self) -> Rewinding:
         """Rewinding of tickets."""
         return Rewinding.parse(self.rewind)
@@ -269,6 +299,8 @@ class StudyConfig(TaskOptions):
         """Raise a TombolaError where the task, or the model, is nowhere; nothing is loaded, nor asked of the hub."""
         check_task(self.task)
         check_source(self.model)
+        if self.full is not None and self.full_varies is False:
+            check_source(self.full)
 
     def open_task(self) -> "Task":
         """The study's task: its data, with what its model needs to read it.
@@ -289,22 +321,41 @@ class StudyConfig(TaskOptions):
             home = getattr(self, part) if part else self
             yield from ((one.name, getattr(home, one.name)) for one in setting_fields(kind))
 
-    def hash(self) -> str:
-        """Eight hexadecimal digits over what differs from the defaults and over the content of local files.
-
-        Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
-        """
+    def identity(self) -> dict[str, Any]:
+        """Settings that say which study it is, by their flat names: local files by their content."""
         values = dict(self._values()) | self.regime_settings.identity()
         # What is asked of the results, and what they rest on, changes none of them.
         del values["analyses"], values["at_chance"], values[TRUST]
         for name in ("model",) if self.task in named_tasks() else ("model", "task"):
             values[name] = fingerprint(values[name])
-        defaults = {
-            one.name: one.default for kind in _parts(type(self), self.regime).values() for one in setting_fields(kind)
-        }
+        if self.full is not None and not self.full_varies:
+            values["full"] = fingerprint(self.full)
+        return values
+
+    def hash(self, identity: Mapping[str, Any] | None = None) -> str:
+        """Eight hexadecimal digits over what differs from the defaults in its `identity`, which may be given.
+
+        Defaults are left out, so that a setting that is new in a later version keeps the hashes of old studies.
+        """
+        values = self.identity() if identity is None else identity
+        defaults = {one.name: one.default for one in self._fields()}
         different = {name: value for name, value in values.items() if value != defaults[name]}
         canonical = json.dumps(different, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+    def inputs(self, identity: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Settings that a seed's results can depend on, as JSON values: the `identity` without what is neutral."""
+        neutral = {one.name for one in self._fields() if one.neutral}
+        if self.search.importance == "accumulated":
+            # A sum over batches depends on what is in each.
+            neutral.remove("eval_batch_size")
+        values = {name: value for name, value in identity.items() if name not in neutral}
+        if self.full is not None:
+            values["full"] = fingerprint(self.full_of(seed))
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def _fields(self) -> Iterator[SettingField]:
+        return (one for kind in _parts(type(self), self.regime).values() for one in setting_fields(kind))
 
 
 def all_settings() -> dict[str, SettingField]:

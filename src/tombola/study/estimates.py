@@ -15,7 +15,7 @@ from tombola.foundations import resources
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
 from tombola.study.scheduler import Schedule, apart
-from tombola.study.step import StudyStep
+from tombola.study.step import StudyStep, left_of
 from tombola.tasks.base import Task
 
 COPIES = 6
@@ -83,7 +83,7 @@ class Plan:
 
 def plan(steps: Sequence[StudyStep], workers: int, seconds: float, model: int) -> Plan:
     """Plan of the steps, where a forward pass of one example takes `seconds`, and a model `model` bytes on disk."""
-    left = [step for step in steps if not step.there()]
+    left = left_of(steps)
     shared, here = apart(left)
     # Each process has a share of the cores.
     slower = (threads(1) / threads(workers)) ** THREADS_POWER

@@ -82,10 +82,14 @@ class CrossSeedFolder:
 
         A seed that came later, and that nobody asked to compare yet, takes nothing from what is there.
         """
+        return max(cls.all(home), key=lambda one: len(one.seed_folders), default=cls((), home))
+
+    @classmethod
+    def all(cls, home: Path) -> list[Self]:
+        """Folders of all seeds that were compared so far."""
         paths = (path for path in home.glob("seeds-*") if path.is_dir())
         # A copy of a folder, under a name of its own, is nobody's.
-        found = [one for path in paths if (one := cls.of(seeds_of(path.name), home)).folder == path]
-        return max(found, key=lambda one: len(one.seed_folders), default=cls((), home))
+        return [one for path in paths if (one := cls.of(seeds_of(path.name), home)).folder == path]
 
     @property
     def folder(self) -> Path:

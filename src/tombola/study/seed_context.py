@@ -19,7 +19,7 @@ from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SCORE, SeedFolder
-from tombola.study.results import Row
+from tombola.study.results import Row, read_row
 from tombola.study.session import Session
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
@@ -35,7 +35,7 @@ class Setting(Session):
     Attributes:
         anatomy: of the whole model.
         save: which retrained models are written: `none`, `good` or `all`.
-        study: its name, for provenance.
+        study: its name, for provenance; the settings may change later.
     """
 
     anatomy: Anatomy
@@ -62,9 +62,9 @@ class SeedContext:
             self._task = self.setting.task.with_full_model(Evaluation.read(path).predictions)
         return self._task or self.setting.task
 
-    def load(self, folder: Path) -> nn.Module:
+    def load(self, source: Path | str) -> nn.Module:
         """A trained model of this seed, on the study's device."""
-        model = self.setting.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
+        model = self.setting.task.load(str(source), seed=self.seed_folder.seed, state="trained")
         return model.to(self.setting.device)
 
     def good_model(self, method: str) -> nn.Module:
@@ -204,6 +204,13 @@ class SeedContext:
             },
         )
         write_json(draft / SCORE, asdict(row))
+
+    def write_interval(self, place: Path) -> None:
+        """Write the row of a scored model with the interval that the study's resamples give."""
+        task, seed, found = self.task, self.seed_folder.seed, Evaluation.read(place / EVALUATION).predictions
+        references, resamples = task.references("dev"), self.config.bootstrap_resamples
+        low, high = statistics.interval(task.metric, found, references, seed=seed, resamples=resamples)
+        write_json(place / SCORE, read_row(place) | {"score_low": low, "score_high": high})
 
 
 def _size(subnetwork: Subnetwork | None) -> dict[str, Any]:

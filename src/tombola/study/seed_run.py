@@ -42,16 +42,20 @@ class SeedRun(SeedContext):
             self.write_row(draft, predictions, None, "guessing", "none", started)
 
     def full(self, progress: Progress) -> None:
-        """Fine-tune the full model, unless it is judged as it comes, and score it."""
+        """Fine-tune the full model, unless it is given or judged as it comes, and score it."""
         task, config, started = self.setting.task, self.config, time.perf_counter()
-        rewinding, seed, precision = config.rewinding, self.seed_folder.seed, self.setting.precision
-        if task.trained:
+        seed, precision = self.seed_folder.seed, self.setting.precision
+        given = config.full is not None
+        if given:
+            model = self.load(config.full_of(seed))
+        elif task.trained:
+            rewinding = config.rewinding
             # The classical lottery ticket starts, and its reference trains, from the random initialisation.
             model = task.load(config.model, seed=seed, state=rewinding.initial_state).to(self.setting.device)
         else:
             model = self.model()
         with publish(self.seed_folder.full) as draft:
-            if task.trained:
+            if task.trained and not given:
                 at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
                 train(model, task, config.recipe, seed=seed, at_step=at_step, precision=precision, progress=progress)
             self.write_score(draft, whole(model), "full", "none", started, progress)
@@ -152,6 +156,7 @@ class SeedRun(SeedContext):
         folder = self.seed_folder.ticket(method, name)
         if (folder / "retrained").is_dir():
             # A search that trains between its cuts leaves it.
+            self.write_interval(folder / "retrained")
             return
         # Nothing is rewound where nothing was fine-tuned: what pruning made of the weights is what recovers.
         initial_model = self.updated(method) if name == "good" and not self.setting.task.trained else None

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.agreement.survival import super_survivor_controls, super_survivors
-from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.pruning.search.records import SEARCH_FILES
@@ -34,11 +33,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
     dev = task.size("dev") * task.passes
     training = TRAINING_COST * config.recipe.epochs * task.size("train") if config.retrains else 0.0
     yield step("guessing", 1, 1.0, folder.folder / "guessing", run.guessing)
-    if task.trained:
-        cost = training + dev * IMPORTANCE_COST
-        yield step("fine-tune the full model", cost, TRAINING_COST, folder.full, run.full, models=1)
-    else:
-        yield step("score the full model", dev * IMPORTANCE_COST, 1.0, folder.full, run.full)
+    trains = task.trained and config.full is None
+    what, cost, weight = "score the full model", dev * IMPORTANCE_COST, 1.0
+    if trains:
+        what, cost, weight = "fine-tune the full model", training + cost, TRAINING_COST
+    mend = functools.partial(run.write_interval, folder.full)
+    yield step(what, cost, weight, folder.full, run.full, mend=mend, models=int(task.trained))
     for method in config.methods:
         chosen, of_method = pruning_method(method), in_words(method)
         good, weights = folder.ticket(method, "good"), chosen.kind == "weights"
@@ -51,9 +51,12 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
             weight *= task.passes
         search = functools.partial(run.search, method)
         beside = (*(good.parent / name for name in SEARCH_FILES), folder.updated(method))
+        # The one interval that a search may write is of what it trained in passing, which is another step's.
+        no_score = _nothing if trains else None
         saved = SAVED[run.setting.save]
         models = (weights and CRITERIA[chosen.criterion].updates) + (trains and "good" in saved)
-        yield step(f"search {of_method}", cost, weight, good, search, (folder.full,), beside=beside, models=models)
+        what, needs = f"search {of_method}", (folder.full,)
+        yield step(what, cost, weight, good, search, needs, beside=beside, mend=no_score, models=models)
         controls = config.controls_of(method)
         drawn = {name: folder.ticket(method, name) for name in ("good", *controls)}
         for name in controls:
@@ -61,13 +64,17 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
             yield step(f"draw {name} {of_method}", 1, 1.0, drawn[name], draw, (good,))
         for name, place in drawn.items():
             score = functools.partial(run.pruned, method, name)
-            yield step(f"score {name} {of_method}", dev, task.passes, place / "pruned", score, (place,))
+            result = place / "pruned"
+            mend = functools.partial(run.write_interval, result)
+            yield step(f"score {name} {of_method}", dev, task.passes, result, score, (place,), mend=mend)
         for name, place in drawn.items() if config.retrains else ():
             # A shrunk network trains in about two thirds of the time; a search that trains has trained the good one.
-            cost = 1.0 if name == "good" and trains else (1.0 if weights else 0.65) * (training + dev)
+            passing, result = name == "good" and trains, place / "retrained"
+            cost = 1.0 if passing else (1.0 if weights else 0.65) * (training + dev)
             again, weight = functools.partial(run.retrained, method, name), cost / (training / TRAINING_COST)
-            models = int(name in saved and not (name == "good" and trains))
-            yield step(f"retrain {name} {of_method}", cost, weight, place / "retrained", again, (place,), models=models)
+            mend, what = functools.partial(run.write_interval, result), f"retrain {name} {of_method}"
+            models, needs = int(name in saved and not passing), (place,)
+            yield step(what, cost, weight, result, again, needs, in_passing=passing, mend=mend, models=models)
         if "good" in saved:
             model, small = good / "retrained" if config.retrains else good, good / "shrunk"
             shrink, measure = (functools.partial(one, method) for one in (run.shrunk, run.measured))
@@ -91,7 +98,7 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
     methods = [method for method in standard if METHODS[method].sites]
     for method in methods:
         place = survivors.folder / method
-        draw = functools.partial(_draw, good[method], setting.anatomy, config.super_random == "outside", place)
+        draw = functools.partial(_draw, good[method], contexts[0], place)
         yield StudyStep(f"draw super-survivors of {in_words(method)}", 1.0, 1.0, place, draw, good[method])
     dev = setting.task.size("dev")
     # They are small, so that training them costs a fraction of what the whole model's does.
@@ -103,19 +110,24 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
         label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
         score = functools.partial(_score, context, survivors.ticket(method, name), home)
         pruned, retrained = (functools.partial(score, stage) for stage in STAGES)
-        yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context)
+        mend = functools.partial(context.write_interval, home / "pruned")
+        yield StudyStep(label % "score", dev, 1.0, home / "pruned", pruned, needs, context, mend=mend)
         if config.retrains:
             place, cost = home / "retrained", train + dev
-            yield StudyStep(label % "retrain", cost, weight, place, retrained, needs, context)
+            mend = functools.partial(context.write_interval, place)
+            yield StudyStep(label % "retrain", cost, weight, place, retrained, needs, context, mend=mend)
 
 
 def _compare(good: Sequence[Path], survivors: CrossSeedFolder, _: Progress) -> None:
     compare(good, relative_to=survivors.home).write(survivors.comparison)
 
 
-def _draw(good: Sequence[Path], anatomy: Anatomy, outside: bool, place: Path, _: Progress) -> None:
-    tickets = [Ticket.load(one) for one in good]
-    made = super_survivor_controls(tickets, 0, anatomy, outside=outside)
+def _nothing() -> None: ...
+
+
+def _draw(good: Sequence[Path], context: SeedContext, place: Path, _: Progress) -> None:
+    tickets, outside = [Ticket.load(one) for one in good], context.config.super_random == "outside"
+    made = super_survivor_controls(tickets, 0, context.setting.anatomy, outside=outside)
     drawn = {"super-survivors": super_survivors(tickets), "super-random": made["random"], "super-bad": made["bad"]}
     with publish(place) as draft:
         for name, ticket in drawn.items():

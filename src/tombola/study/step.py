@@ -1,19 +1,21 @@
 """Steps of a study: what each costs, what it needs, and whether it is done."""
 
 import contextlib
-import hashlib
+import dataclasses
+import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError
 
-from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
+from tombola.foundations.settings import settings_read
 from tombola.study.folder_layout import STAGES
 from tombola.study.seed_context import SeedContext
+from tombola.study.step_record import MENDED, FileStamp, StepRecord
 from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
@@ -43,6 +45,10 @@ class StudyStep:
         alone: it measures time, so that nothing else may run beside it.
         analysis: which of `config.ANALYSES` it belongs to; empty for what every study does.
         beside: what else it publishes beside that, where there is anything.
+        in_passing: another step may have left its result, so that its own has only to take it over.
+        mend: write the intervals of its scores anew; None where they are all that it is, or it has none.
+        settings: all that there are and a result can depend on: name → JSON value, local files by their content.
+        read: names of those that were read before the steps: to open the task.
         models: number of models that it writes, at most.
     """
 
@@ -56,15 +62,28 @@ class StudyStep:
     alone: bool = False
     analysis: str = ""
     beside: tuple[Path, ...] = ()
+    in_passing: bool = False
+    mend: Callable[[], None] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    read: frozenset[str] = frozenset()
     models: int = 0
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
+        known = StepRecord.of(self.result)
+        if known is not None and self.unlike(known) is None:
+            # Its result was lost, and will be the same: what was made of it stays.
+            record = dataclasses.replace(known, files=None)
+        else:
+            # Killed once the result is there and before it is known what was read, it is of all settings.
+            record = StepRecord(self.settings, self.needs_made())
+        record.write(StepRecord.path(self.result))
         optional = warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext()
-        with optional, memory_errors(f"stopped at the step {self.what!r}, finished ones are kept"):
+        doing = f"stopped at the step {self.what!r}, finished ones are kept"
+        with optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
-        if self.there():
-            self._record()
+        read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
+        self._list(dataclasses.replace(record, settings=read))
 
     def done(self) -> bool:
         """True if its result is there.
@@ -73,47 +92,90 @@ class StudyStep:
             TombolaError: a file of it is missing, or is another than was written. Others were made of it: it is not
                 replaced unasked.
         """
-        if not self.there():
+        path, mend = StepRecord.path(self.result), f"delete {self.result} and start again"
+        if not self.there() or not path.is_file():
             return False
-        if not self._list.is_file():
+        record = StepRecord.read(path)
+        if record.files is None:
             # Results appear whole: it was killed before it could list them.
-            self._record()
+            self._list(record)
             return True
-        mend = f"delete {self.result} and start again"
-        for name, written in read_json(self._list, f"delete it, or {mend}").items():
+        touched = False
+        for name, written in record.files.items():
             file = self.result.parent / name
             if not file.is_file():
                 raise TombolaError(f"{file} is missing; {mend}")
-            if _contents(file) != written:
-                raise TombolaError(f"{file} is damaged: it is not the file that was written; {mend}")
+            if not written.untouched(file):
+                touched = True
+                if FileStamp.of(file).sha256 != written.sha256:
+                    raise TombolaError(f"{file} is damaged: it is not the file that was written; {mend}")
+        if touched:
+            # Copied, with the time of the copy: it need not be read again at the next start.
+            record.stamped(record.files, self.result.parent).write(path)
         return True
 
     def there(self) -> bool:
         """True if its result stands there, whole or damaged; nothing is written, as `done` may."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
 
-    @property
-    def _list(self) -> Path:
-        return self.result.with_name(f".{self.result.name}.files.json")
+    def needs_made(self) -> dict[str, str]:
+        """Identities of the results that it needs, of those that a step made; by their paths from its own folder."""
+        records = {need: StepRecord.of(need) for need in self.needs}
+        return {
+            Path(os.path.relpath(need, self.result.parent)).as_posix(): record.identity
+            for need, record in records.items()
+            if record is not None
+        }
 
-    def _record(self) -> None:
-        """List what was published, by which `done` knows whether all of it is there and undamaged."""
-        found = dict[str, object]()
+    def unlike(self, record: StepRecord) -> set[str] | None:
+        """None if a result of this record is made from what there is now; else the settings that are others now.
+
+        There are none of them where the results that it needs are others. Intervals can be mended.
+        """
+        changed = record.changed(self.settings)
+        if self.mend is not None:
+            changed -= MENDED
+        return changed if changed or record.needs != self.needs_made() else None
+
+    def mend_scores(self) -> bool:
+        """Write the intervals of a result anew where they, and nothing else, were made from other settings."""
+        record = StepRecord.of(self.result)
+        changed = set() if record is None else record.changed(self.settings)
+        if record is None or record.files is None or self.mend is None or not changed:
+            return False
+        # Killed in the middle, it is done again.
+        dataclasses.replace(record, files=None).write(StepRecord.path(self.result))
+        self.mend()
+        record = record.stamped(record.files, self.result.parent)
+        now = {name: self.settings[name] for name in record.settings}
+        dataclasses.replace(record, settings=now).write(StepRecord.path(self.result))
+        return True
+
+    def _list(self, record: StepRecord) -> None:
+        """Write the record with what was published, by which `done` knows whether all of it is there and undamaged."""
+        if not self.there():
+            StepRecord.path(self.result).unlink(missing_ok=True)
+            return
+        found = list[str]()
         for place in (self.result, *self.beside):
             for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
                 # What a search trained in passing is another step's.
                 if file.is_file() and not {*file.relative_to(place).parts} & {*STAGES}:
-                    found[file.relative_to(self.result.parent).as_posix()] = _contents(file)
-        write_json(self._list, found)
+                    found.append(file.relative_to(self.result.parent).as_posix())
+        record.stamped(found, self.result.parent).write(StepRecord.path(self.result))
 
 
-_DIGESTED = 2**20
-
-
-def _contents(file: Path) -> str:
-    """Size of a file, and the SHA-256 of its first MiB: models are not read whole at every start."""
-    with file.open("rb") as opened:
-        return f"{file.stat().st_size} {hashlib.sha256(opened.read(_DIGESTED)).hexdigest()}"
+def left_of(steps: Iterable[StudyStep]) -> list[StudyStep]:
+    """Steps, each after those that it needs, without a result that was made from what there is now."""
+    left, stale = list[StudyStep](), set[Path]()
+    for step in steps:
+        record = StepRecord.of(step.result)
+        other = step.unlike(record) is not None if record is not None else not step.in_passing
+        if other := other or not stale.isdisjoint(step.needs):
+            stale.add(step.result)
+        if other or not step.there():
+            left.append(step)
+    return left
 
 
 @contextlib.contextmanager

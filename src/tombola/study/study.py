@@ -4,9 +4,9 @@ import dataclasses
 import functools
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
@@ -14,16 +14,18 @@ from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.plurals import plural
-from tombola.foundations.precision import deterministic
+from tombola.foundations.precision import Precision, deterministic
 from tombola.foundations.progress import ProgressBars
+from tombola.foundations.settings import settings_read
 from tombola.foundations.shown import Shown
 from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
-from tombola.study.config import ANALYSES, TRUST, StudyConfig
+from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, threads, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.renewal import Renewal
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
@@ -38,6 +40,16 @@ from tombola.tickets.pruning_methods import pruning_method
 from tombola.tickets.site_groups import fitted
 from tombola.tickets.ticket import Ticket
 
+
+def _like_the_folder(config: StudyConfig, out: Path) -> StudyConfig:
+    """The configuration with the precision that a study's folder has, where it does not name one."""
+    if config.precision != "auto" or not (out / "study.json").is_file():
+        return config
+    there = read_json(out / "study.json").get("config", {})
+    precision = there.get("precision") if isinstance(there, dict) else None
+    return config.replaced(precision=precision) if precision in get_args(Precision) else config
+
+
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
@@ -47,7 +59,8 @@ class Study(Shown):
 
     Args:
         config: what to study.
-        out: folder of studies; the study's own is `<out>/<name>-<hash>`.
+        out: folder of studies; the study's own is `<out>/<name>-<hash>`. Or the folder of a study of the same model
+            and task: with other settings, what depends on them is made anew, and the rest is reused.
         seeds: one full model and its tickets for each. Seeds add up: a study that is run again with other seeds
             keeps those it has.
         command: what the user typed, for the report.
@@ -57,7 +70,7 @@ class Study(Shown):
             the threads of each do.
 
     Raises:
-        TombolaError: `out` is another study's folder, or the device does not exist.
+        TombolaError: `out` is the folder of a study of another model or task, or the device does not exist.
     """
 
     def __init__(
@@ -76,9 +89,10 @@ class Study(Shown):
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")
         if len(seeds) > MOST_SEEDS or max(seeds) >= 2**63:
             raise TombolaError(f"a study has at most {MOST_SEEDS:,} seeds, each below 2^63")
-        # Resolved before hashing: a study mixes neither precisions nor kinds of device, wherever it is resumed.
-        self.config, self.device = config.resolved()
-        self.hash = self.config.hash()
+        # Resolved before hashing: a study mixes no precisions, wherever it is resumed.
+        self.config, self.device = _like_the_folder(config, Path(out)).resolved()
+        self._identity = self.config.identity()
+        self.hash = self.config.hash(self._identity)
         self.seeds = tuple(seeds)
         self.command = command
         if save not in SAVED:
@@ -86,6 +100,8 @@ class Study(Shown):
         self.save = save
         self.workers = workers
         self._opened: Task | None = None
+        self._read = set[str]()
+        self._inputs: dict[int, Mapping[str, object]] = {}
         self.folder = self._place(Path(out))
         self.layout = StudyFolder(self.folder, self.config)
 
@@ -98,7 +114,7 @@ class Study(Shown):
             there = read_json(folder / "study.json")
             if not there.get("hash"):
                 raise TombolaError(f"{folder} holds a single step, and no study; choose another folder with --out")
-            if there.get("hash") != self.hash:
+            if there.get("name") != self.config.name:
                 raise TombolaError(
                     f"{folder} holds another study ({there.get('name')}-{there.get('hash')}, this one is "
                     f"{self.config.name}-{self.hash}); choose another folder with --out"
@@ -108,7 +124,8 @@ class Study(Shown):
     @functools.cached_property
     def task(self) -> Task:
         """The study's task, loaded on first use."""
-        self._opened = self.config.open_task()
+        with settings_read() as self._read:
+            self._opened = self.config.open_task()
         return self._opened
 
     @functools.cached_property
@@ -137,6 +154,8 @@ class Study(Shown):
             TombolaError: something the user can mend.
         """
         self._check()
+        if not self._changed():
+            self._check_saved()
         steps, model = self.steps(), self.task.load(self.config.model, seed=0).to(self.device)
         seconds = pass_seconds(model, self.task, self._setting.precision)
         return plan(steps, self.worker_count(steps), seconds, 4 * self._model[1])
@@ -150,7 +169,10 @@ class Study(Shown):
         """
         self._check()
         with work_alone(self.folder), deterministic(self.device):
-            return self._run()
+            sweep_drafts(self.folder)
+            renewed = self._renew()
+            self._check_saved()
+            return self._run(renewed)
 
     def _check(self) -> None:
         """Open data and model, before anything is written: bad input leaves no trace."""
@@ -167,8 +189,18 @@ class Study(Shown):
             _ = Ticket.full(
                 self.anatomy, fitted(pruning_method(method), self.anatomy).kind, self.config.search.neuron_block
             )
-        self._check_saved()
+        self._check_full()
         self._check_memory()
+
+    def _changed(self) -> bool:
+        """True if the folder is of another configuration so far."""
+        there = self._described()
+        return bool(there) and there.get("hash") != self.hash
+
+    def _described(self) -> dict[str, Any]:
+        """What `study.json` says so far; empty for a new study."""
+        path = self.folder / "study.json"
+        return read_json(path) if path.is_file() else {}
 
     def _check_saved(self) -> None:
         """A finished retraining left no model if none was asked for then, and is not done again unasked."""
@@ -182,18 +214,60 @@ class Study(Shown):
 
     def _check_memory(self) -> None:
         """Check once, before the first step, that the passes of models that draw images fit into memory."""
-        if isinstance(self.task, GeneratesImages) and not all(step.done() for step in self.steps()):
+        finished = not self._changed() and all(step.done() for step in self.steps())
+        if isinstance(self.task, GeneratesImages) and not finished:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             # Every such study trains, and takes the importance of the full model's sites while it draws.
             self._setting.check_memory(model, "training", "importance", "sampling")
 
-    def _run(self) -> Path:
-        sweep_drafts(self.folder)
+    def _check_full(self) -> None:
+        """A model that is given as fine-tuned must fit the task and the model; found out before anything is written."""
+        for seed in self.seeds if self.config.full is not None else ():
+            full = self.config.full_of(seed)
+            # Of a model that all seeds share once.
+            known = self.seed_folder(seed).full.is_dir() and not self._changed()
+            if (seed == self.seeds[0] or self.config.full_varies) and not known:
+                try:
+                    signature = dissect(self.task.load(full, seed=seed, state="trained")).signature
+                except TombolaError as error:
+                    raise TombolaError(f"full: {full}: {error}" if full not in str(error) else str(error)) from None
+                if signature != self.anatomy.signature:
+                    raise TombolaError(
+                        f"full: {full} is a model {signature}, and {self.config.model} is {self.anatomy.signature}; "
+                        "give as model what it was fine-tuned from"
+                    )
+
+    def _renew(self) -> Renewal:
+        """Set aside what was made from other settings, by any seed that the folder has: nothing mixes."""
+        found = Renewal(self.folder)
+        seeds, across = sorted({*self.seeds, *self.layout.seeds_begun()}), CrossSeedFolder.all(self.layout.home)
+        # Analyses add up: those that nobody asks for now stay as long as they are true.
+        setting = dataclasses.replace(self._setting, config=dataclasses.replace(self.config, analyses=(ALL,)))
+        steps = [step for seed in seeds for step in self._seed_steps(setting, seed)]
+        steps += [step for one in across for step in self._cross_seed_steps(setting, one)]
+        homes = [self.seed_folder(seed).folder for seed in seeds] + [one.folder for one in across]
+        found.keep_only(homes, (step.result for step in steps))
+        found.check(steps)
+        if there := self._described():
+            now = self.config.settings()
+            found.changed |= {name for name, value in there.get("config", {}).items() if value != now.get(name, value)}
+            found.changed -= {"analyses"}
+        if found or self._changed():
+            for name in ("verdicts.json", "report.html"):
+                (self.folder / name).unlink(missing_ok=True)
+        return found
+
+    def _run(self, renewed: Renewal) -> Path:
         steps = self.steps()
         workers = self.worker_count(steps)
         # What is studied, and with what: now, and in the end with the rows that there are then.
         describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
         describe()
+        done = sum(step.done() for step in steps)
+        if renewed:
+            announce(renewed.line(steps))
+        elif done:
+            announce(f"{done} of {len(steps)} steps are done" if done < len(steps) else f"all {done} steps are done")
         if long := [step for step in steps if step.analysis in ASKED_FOR and not step.done()]:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             announce(announcement(long, pass_seconds(model, self.task, self._setting.precision)))
@@ -245,23 +319,36 @@ class Study(Shown):
 
     def steps(self) -> list[StudyStep]:
         """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
-        setting, found = self._setting, list[StudyStep]()
-        for seed in self.seeds:
-            run = SeedRun(setting, self.seed_folder(seed))
-            label = f"seed {seed}: " if len(self.seeds) > 1 else ""
-            steps = (*seed_steps(run), *analysis_steps(run))
-            found += [dataclasses.replace(step, what=label + step.what) for step in steps]
+        setting = self._setting
+        found = [step for seed in self.seeds for step in self._seed_steps(setting, seed)]
         # Others that the folder has count only with their tickets: a killed run may have left a full model alone.
         seeds = sorted({*self.seeds, *self.layout.searched_seeds()})
         if "survivors" in self.config.analyses and len(seeds) > 1:
-            contexts = [SeedContext(setting, self.seed_folder(seed)) for seed in seeds]
-            found += cross_seed_steps(contexts, CrossSeedFolder.of(seeds, self.layout.home))
+            found += self._cross_seed_steps(setting, CrossSeedFolder.of(seeds, self.layout.home))
         return found
+
+    def _seed_steps(self, setting: Setting, seed: int) -> Iterator[StudyStep]:
+        run = SeedRun(setting, self.seed_folder(seed))
+        label = f"seed {seed}: " if len(self.seeds) > 1 else ""
+        for step in (*seed_steps(run), *analysis_steps(run)):
+            yield dataclasses.replace(self._with_inputs(step, seed), what=label + step.what)
+
+    def _cross_seed_steps(self, setting: Setting, survivors: CrossSeedFolder) -> Iterator[StudyStep]:
+        contexts = [SeedContext(setting, one) for one in survivors.seed_folders]
+        for step in cross_seed_steps(contexts, survivors):
+            yield self._with_inputs(step, (step.context or contexts[0]).seed_folder.seed)
+
+    def _with_inputs(self, step: StudyStep, seed: int) -> StudyStep:
+        if seed not in self._inputs:
+            self._inputs[seed] = self.config.inputs(self._identity, seed)
+        settings = self._inputs[seed]
+        # A task that was put in by hand may depend on any.
+        read = self._read if self.task is self._opened else settings
+        return dataclasses.replace(step, settings=settings, read=frozenset(read))
 
     @property
     def _setting(self) -> Setting:
-        study = f"{self.config.name}-{self.hash}"
-        return Setting(self.config, self.task, self.device, self.anatomy, self.save, study)
+        return Setting(self.config, self.task, self.device, self.anatomy, self.save, self.config.name)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""

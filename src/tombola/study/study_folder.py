@@ -16,6 +16,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder, seeds_of
 from tombola.study.results import TicketVerdict, beside_controls, read_row
 from tombola.study.seed_context import Setting
+from tombola.study.step_record import StepRecord
 from tombola.study.study_facts import ArchitectureFacts, StudyFacts, machine_facts, versions
 from tombola.tasks.base import Predictions, Task
 from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
@@ -49,9 +50,12 @@ class StudyFolder:
 
     def finished_seeds(self) -> list[int]:
         """Seeds of which the folder has a full model, of this run and of earlier ones."""
-        folders = (path for path in self.home.glob("seed-*") if (path / "full").is_dir())
+        return [seed for seed in self.seeds_begun() if self.seed_folder(seed).full.is_dir()]
+
+    def seeds_begun(self) -> list[int]:
+        """Seeds that have a folder."""
         # A copy under a name of its own, as `seed-0.bak`, is nobody's.
-        found = ((path, seed) for path in folders for seed in seeds_of(path.name))
+        found = ((path, seed) for path in self.home.glob("seed-*") for seed in seeds_of(path.name))
         return sorted(seed for path, seed in found if path == self.seed_folder(seed).folder)
 
     def searched_seeds(self) -> list[int]:
@@ -91,7 +95,7 @@ class StudyFolder:
         full = _predictions(one.full for one in have)
         # Of seeds that share a model zero-shot, all judge alike; otherwise there is but one metric.
         metric, resamples = task.with_full_model(full[0]).metric, self.config.bootstrap_resamples
-        references, shared = task.references("dev"), not task.trained
+        references, shared = task.references("dev"), not task.trained or self._share_full(have)
         ticket = _predictions(have.values())
         kinds = pruning_method(method).sites or ("weights",)
         rows = [read_row(place) for place in have.values()]
@@ -115,6 +119,13 @@ class StudyFolder:
             more = "A threshold that it holds is held without it: take the threshold over chance (--over-chance)."
         return TicketVerdict(method, name, stage, f"{sentence} {more}".strip(), verdict, against)
 
+    def _share_full(self, seeds: Iterable[SeedFolder]) -> bool:
+        """True if the fine-tuned models that these seeds were given are one and the same."""
+        if self.config.full is None:
+            return False
+        records = [StepRecord.of(one.full) for one in seeds]
+        return len({None if record is None else str(record.settings.get("full")) for record in records}) == 1
+
     def _scored(self, stage: Stage, method: str, name: str) -> dict[SeedFolder, Path]:
         """Finished seeds that have a score of a ticket at a stage, with the folder of it."""
         survivors = CrossSeedFolder.compared(self.home)
@@ -136,7 +147,9 @@ class StudyFolder:
         Its `hash` is empty for one step.
         """
         path, config, task = self.folder / "study.json", self.config, setting.task
-        earlier = StudyFacts.read(path).command.split("\n") if path.is_file() else []
+        there = StudyFacts.read(path) if path.is_file() else None
+        # Commands with other settings are of another study, whose results are set aside.
+        earlier = there.command.split("\n") if there is not None and there.hash == hash else []
         known = sorted({*seeds, *self.finished_seeds()})
         StudyFacts(
             name=config.name,

@@ -38,8 +38,8 @@ class TaskOptions:
         Literal["dev", "train"], _rows("dev as in the paper, or train for held-out training rows")
     ] = "dev"
     search_rows: Annotated[Count | None, _rows("training rows held out for the search")] = None
-    device: Annotated[Text, _running("auto, or PyTorch's name of a device")] = "auto"
-    trust_remote_code: Annotated[Flag, _running("run code that comes with a model")] = False
+    device: Annotated[Text, _running("auto, or PyTorch's name of a device", neutral=True)] = "auto"
+    trust_remote_code: Annotated[Flag, _running("run code that comes with a model", neutral=True)] = False
 
     def held_out(self, train: int, dev: int) -> int | None:
         """Number of training rows held out for the search: as asked, or as many as judge, at most a fifth.

@@ -11,6 +11,7 @@ from tombola.report.labels import TICKET_TITLES, capitalised, method_title, stag
 from tombola.report.study_data import StudyData
 from tombola.report.summary import SIZES, Summary
 from tombola.report.table import Block, Body, Column, Table, numbers, texts
+from tombola.study.config import SEED
 from tombola.tickets.pruning_methods import METHODS, in_words
 
 _HEADS = {"bytes": "size (MB)"}
@@ -22,6 +23,12 @@ def results(study: StudyData, registry: FigureRegistry) -> Html:
     several = f"mean and sample standard deviation over {study.seeds} seeds"
     how = several if study.seeds > 1 else "one seed, 95 % bootstrap interval over examples"
     lead = f"{capitalised(study.metric_title)} on {plural(study.rows[0].n, 'example')}; {how}."
+    full = study.facts.config.get("full")
+    if study.seeds > 1 and full is not None and SEED not in str(full):
+        lead += (
+            f" All seeds begin with one fine-tuned model, {full}: they differ in retraining and random tickets alone, "
+            "and no deviation or interval says how much fine-tuning varies."
+        )
     if study.task.floor:
         lead += f" {study.task.floor.note}"
     table = registry.table(_table(study), "results")

@@ -1,0 +1,104 @@
+"""Finished run of a study: what it printed, as long as every file of its folder is as it was. Takes no PyTorch."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.study.config import StudyConfig
+
+NAME = ".finished.json"
+
+
+@dataclass(frozen=True)
+class FinishedRun(JsonRecord):
+    """Finished run of a study, as a later one finds it in the folder.
+
+    Attributes:
+        version: of Tombola.
+        hash, analyses: of the configuration.
+        seeds: that were asked for.
+        save: which models were asked for.
+        steps: number of steps of the run.
+        tables: that were printed, each as `PlainTable.entry`.
+        lines: that were printed after them.
+        files: of the folder: path → size in bytes, and time of the last change in nanoseconds.
+    """
+
+    version: str
+    hash: str
+    analyses: list[str]
+    seeds: list[int]
+    save: str
+    steps: int
+    tables: list[dict[str, object]]
+    lines: list[str]
+    files: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def record(
+        cls,
+        folder: Path,
+        config: StudyConfig,
+        seeds: Sequence[int],
+        save: str,
+        steps: int,
+        tables: Sequence[Mapping[str, Any]],
+        lines: Sequence[str],
+    ) -> None:
+        """Record in a study's folder that the study of a configuration is finished, with its report."""
+        now, printed = version("tombola"), ([dict(one) for one in tables], list(lines))
+        made = cls(now, config.hash(), [*config.analyses], [*seeds], save, steps, *printed, _files(folder))
+        made.write(folder / NAME)
+
+    @classmethod
+    def find(cls, config: StudyConfig, out: Path, seeds: Sequence[int], save: str) -> tuple[Path, Self] | None:
+        """Folder and record of the run that a call asks for; None where there is none, or any file is another now.
+
+        Where device or precision are `auto`, any will do that there is one finished run of.
+        """
+        if config.full is not None and config.full_varies:
+            # Of models by a pattern, the hash has the pattern alone.
+            return None
+        identity = config.identity()
+        kinds = ("cpu", "cuda", "mps") if config.device == "auto" else (config.device.partition(":")[0],)
+        precisions = ("fp32", "bf16") if config.precision == "auto" else (config.precision,)
+        hashes = [
+            config.hash(identity | {"device": device, "precision": precision})
+            for device, precision in itertools.product(kinds, precisions)
+        ]
+        own = (out / "study.json").is_file()
+        folders = [(out if own else out / f"{config.name}-{one}", one) for one in hashes]
+        found = [
+            (folder, run)
+            for folder, one in folders
+            if (folder / NAME).is_file() and (run := cls._of(folder)) is not None and run.hash == one
+        ]
+        if len(found) != 1:
+            return None
+        folder, run = found[0]
+        asked = (version("tombola"), list(config.analyses), save)
+        same = (run.version, run.analyses, run.save) == asked and {*seeds} <= {*run.seeds}
+        return (folder, run) if same and run.files == _files(folder) else None
+
+    @classmethod
+    def _of(cls, folder: Path) -> Self | None:
+        try:
+            return cls.read(folder / NAME)
+        except TombolaError:
+            # Written again by the next run.
+            return None
+
+
+def _files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Files of a study's folder with size and time, without those that say nothing of it: locks and this record."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name not in (NAME, ".lock"):
+            stat = file.stat()
+            found[file.relative_to(folder).as_posix()] = (stat.st_size, stat.st_mtime_ns)
+    return found

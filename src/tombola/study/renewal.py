@@ -1,0 +1,149 @@
+"""Renewal of a study's folder: results that were made from other settings are set aside, and come back with these."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tombola.study.step import StudyStep
+from tombola.study.step_record import StepRecord
+
+SET_ASIDE = ".set-aside"
+"""Folder in a study's with what was made from settings that it has no more. Nothing reads it but a renewal."""
+
+_KINDS = {
+    "fine-tune": ("fine-tuning", "fine-tunings"),
+    "search": ("search", "searches"),
+    "retrain": ("training", "trainings"),
+    "analysis": ("analysis", "analyses"),
+}
+
+
+@dataclass
+class Renewal:
+    """Renewal of a study's folder.
+
+    Attributes:
+        folder: of the study.
+        changed: settings that results were made from and that are others now.
+        before: results that were there.
+        stale: steps whose result was set aside, with what lies in it.
+        back: steps whose result was made with these settings before, and is back.
+        mended: steps whose intervals are written anew.
+        dropped: number of results that belong to no step any more.
+    """
+
+    folder: Path
+    changed: set[str] = field(default_factory=set)
+    before: set[Path] = field(default_factory=set)
+    stale: list[StudyStep] = field(default_factory=list)
+    back: list[StudyStep] = field(default_factory=list)
+    mended: list[StudyStep] = field(default_factory=list)
+    dropped: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.stale or self.back or self.mended or self.dropped)
+
+    def keep_only(self, homes: Iterable[Path], results: Iterable[Path]) -> None:
+        """Set aside what steps made in the folders of these seeds that is none of these results."""
+        known = {*results}
+        records = sorted(record for home in homes for record in home.rglob(".*.files.json"))
+        # A result takes along what lies in it, so that the outer come first.
+        for record in sorted(records, key=lambda path: len(path.parts)):
+            result = record.with_name(record.name.removeprefix(".").removesuffix(".files.json"))
+            if result not in known and record.is_file():
+                self._put(result)
+                self.dropped += 1
+
+    def check(self, steps: Sequence[StudyStep]) -> None:
+        """Set aside what these steps, each after those that it needs, did not make from what there is now.
+
+        What they did make from that once is back, with what lies in it, which is looked at in its turn.
+        """
+        self.before |= {step.result for step in steps if step.there()}
+        for step in steps:
+            record = StepRecord.of(step.result)
+            if record is None and step.there() and not step.in_passing:
+                self._stale(step, set())
+            elif record is not None and (changed := step.unlike(record)) is not None:
+                self._stale(step, changed)
+            if not step.there() and self._take(step):
+                self.back.append(step)
+            if step.there() and step.mend_scores():
+                self.mended.append(step)
+
+    def _stale(self, step: StudyStep, changed: set[str]) -> None:
+        # One that was killed before it published anything has a record alone.
+        if step.there():
+            self.stale.append(step)
+            self.changed |= changed
+            self._put(step.result, step.beside)
+        else:
+            StepRecord.path(step.result).unlink(missing_ok=True)
+
+    def _put(self, result: Path, beside: Sequence[Path] = ()) -> None:
+        home = self.folder / SET_ASIDE
+        room = next(path for number in itertools.count(1) if not (path := home / str(number)).exists())
+        # The result goes first, and the record last: killed between, it is as if it had never been made.
+        for place in dict.fromkeys((result, *beside, *_beside(result), StepRecord.path(result))):
+            _move(place, room / place.relative_to(self.folder))
+        for parent in result.parents:
+            if parent == self.folder or any(parent.iterdir()):
+                break
+            parent.rmdir()
+
+    def _take(self, step: StudyStep) -> bool:
+        home, path = self.folder / SET_ASIDE, step.result.relative_to(self.folder)
+        rooms = sorted(home.iterdir(), key=lambda room: (len(room.name), room.name)) if home.is_dir() else []
+        for room in reversed(rooms):
+            there = room / path
+            record = StepRecord.of(there) if there.exists() else None
+            if record is None or record.files is None or step.unlike(record) is not None:
+                continue
+            for place in (StepRecord.path(there), *_beside(there), there):
+                _move(place, self.folder / place.relative_to(room))
+            return True
+        return False
+
+    def line(self, asked: Sequence[StudyStep]) -> str:
+        """Line that says what changed, what is made anew of the steps that are asked for, and what is reused."""
+        missing = [step for step in asked if not step.there()]
+        anew = [step for step in missing if step.result in self.before]
+        new = [step for step in missing if step.result not in self.before]
+        what = f"{', '.join(sorted(self.changed))} changed: " if self.changed else ""
+        parts = [f"{what}{counted(anew)} made anew, {counted([one for one in asked if one.there()])} reused"]
+        if new:
+            parts.append(f"{counted(new)} still to be made")
+        if self.back:
+            parts.append(f"of these {counted(self.back)} found with these settings before")
+        if self.mended:
+            parts.append(f"intervals of {len(self.mended)} scores written anew")
+        if self.stale or self.dropped:
+            parts.append(f"what was there is kept in {self.folder / SET_ASIDE}, which may be deleted")
+        return "; ".join(parts)
+
+
+def counted(steps: Sequence[StudyStep]) -> str:
+    """Numbers of steps by their kinds: `2 searches, 8 trainings and 10 others`."""
+    kinds = Counter("analysis" if step.analysis else step.what.rpartition(": ")[2].split()[0] for step in steps)
+    found = list[str]()
+    for kind, words in _KINDS.items():
+        if number := kinds.pop(kind, 0):
+            found.append(f"{number} {words[number > 1]}")
+    if others := kinds.total():
+        found.append(f"{others} other{'s' if others > 1 else ''}")
+    return " and ".join(filter(None, (", ".join(found[:-1]), *found[-1:]))) or "nothing"
+
+
+def _beside(result: Path) -> list[Path]:
+    """What a result's step published beside it, by its record."""
+    record = StepRecord.of(result)
+    names = {Path(name).parts[0] for name in (record.files or {})} if record is not None else set()
+    return [result.with_name(name) for name in sorted(names - {result.name})]
+
+
+def _move(place: Path, target: Path) -> None:
+    if place.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(target)

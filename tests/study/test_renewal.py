@@ -1,0 +1,364 @@
+"""A study's folder under other settings: what depends on them is made anew, the rest is reused, and nothing mixes."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import small_study
+from builders.renewed_study import assert_alike, assert_renewed
+from builders.small_study import read_rows, timeless
+from tombola.foundations.atomic_files import read_json
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.progress import SILENT
+from tombola.report import build
+from tombola.study.config import StudyConfig
+from tombola.study.renewal import SET_ASIDE
+from tombola.study.step import StudyStep
+from tombola.study.step_record import FileStamp
+from tombola.study.study import Study
+
+pytestmark = pytest.mark.slow
+
+SEEDS = (0, 1)
+BASE: Mapping[str, Any] = {
+    **small_study.SETTINGS,
+    "heads_step": 0.5,
+    "mlps_step": 2,
+    "weights_cuts": 4,
+    "bootstrap_resamples": 50,
+    "device": "cpu",
+    "at_chance": "continue",
+    "text_column": "sentence",
+}
+OTHERS: Mapping[str, Any] = {
+    "train_rows": 160,
+    "dev_rows": 64,
+    "max_length": 5,
+    "search_split": "train",
+    "methods": ("weights", "heads"),
+    "controls": ("bad",),
+    "random_draw": "bernoulli",
+    "bad_draw": "pruned",
+    "super_random": "outside",
+    "iterative": True,
+    "rewind": "final",
+    "precision": "bf16",
+    "bootstrap_resamples": 60,
+    "threshold": 0.99,
+    "over_chance": True,
+    "heads_step": 0.25,
+    "mlps_step": 1,
+    "neurons_step": 0.5,
+    "neuron_block": 8,
+    "refine": False,
+    "refine_heads_step": 0.5,
+    "refine_neurons_step": 0.5,
+    "weights_step": 0.5,
+    "weights_cuts": 2,
+    "sparsities": (0.2, 0.5),
+    "curve_until": 0.1,
+    "normalise_layers": False,
+    "normalise_over": "all",
+    "importance": "accumulated",
+    "emptied_attention": "nothing",
+    "calibration_samples": 8,
+    "sequence_length": 32,
+    "epochs": 3,
+    "learning_rate": 2e-2,
+    "batch_size": 16,
+    "weight_decay": 0.1,
+    "warmup_ratio": 0.5,
+    "max_grad_norm": 0.1,
+    "text_column": "other",
+    "text_pair_column": "other",
+    "label_column": "turned",
+    "regression": True,
+    "metric": "f1",
+    "class_weights": "balanced",
+    "task_type": "text-classification",
+    "search_metric": "f1",
+}
+"""Another value of every setting that is a value; those that are files, and those that are neutral, have tests of
+their own."""
+
+
+@pytest.fixture(scope="module")
+def rows() -> Path:
+    """Sentences with a pair, and two columns of labels."""
+
+    def write(folder: Path) -> None:
+        small_study.write_task(folder)
+        for file in folder.iterdir():
+            lines = [line.split("\t") for line in file.read_text().splitlines()[1:]]
+            made = [
+                f"{text}\t{' '.join(text.split()[::-1])}\t{int(label == 'good')}\t{int(label != 'good')}"
+                for text, label in lines
+            ]
+            file.write_text("\n".join(["sentence\tother\tlabel\tturned", *made]) + "\n")
+
+    return small_study.once("rows", write)
+
+
+def study_of(out: Path, rows: Path, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> Study:
+    values = {"model": str(small_study.model()), "task": str(rows), "label_column": "label", **BASE, **settings}
+    return Study(StudyConfig.of("quick", **values), out=out, seeds=seeds)
+
+
+@pytest.fixture(scope="module")
+def base(rows: Path) -> Study:
+    return small_study.run_once(study_of(small_study.home() / "renewed", rows))
+
+
+@pytest.fixture
+def copy(base: Study, tmp_path: Path) -> Path:
+    return shutil.copytree(base.folder, tmp_path / "copy")
+
+
+def check(copy: Path, base: Study, fresh: Path, rows: Path, **settings: Any) -> None:
+    """A changed study in the folder of another is what it is from nothing; and back again nothing is computed."""
+    renewed, alone = study_of(copy, rows, **settings), study_of(fresh, rows, **settings)
+    assert_renewed(renewed, alone, study_of(copy, rows), base)
+
+
+QUICK = ("threshold", "controls", "bootstrap_resamples")
+
+
+def test_every_setting_is_changed(base: Study) -> None:
+    files = {"model", "task", "validation_file", "full", "data"}
+    neutral = {"device", "eval_batch_size", "analyses", "at_chance"}
+    # Of held-out rows, of data without dev rows, and of data of the hub.
+    of_others = {"search_rows", "validation_split", "dataset_config"}
+    assert {*OTHERS} | files | neutral | of_others == {*base.config.settings()}
+    assert [
+        name
+        for name, value in OTHERS.items()
+        if base.config.settings()[name] in (value, list(value) if isinstance(value, tuple) else value)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=() if one in QUICK else pytest.mark.exhaustive) for one in OTHERS]
+)
+def test_another_value_in_the_same_folder_gives_what_it_gives_in_a_new_one(
+    name: str, copy: Path, base: Study, rows: Path, tmp_path: Path
+) -> None:
+    check(copy, base, tmp_path / "fresh", rows, **{name: OTHERS[name]})
+
+
+@pytest.mark.exhaustive
+def test_rows_held_out_for_the_search(copy: Path, base: Study, rows: Path, tmp_path: Path) -> None:
+    check(copy, base, tmp_path / "fresh", rows, search_split="train", search_rows=30)
+    check(copy, base, tmp_path / "fewer", rows, search_split="train", search_rows=20)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["model", "task", "validation_file", "full"])
+def test_another_file_in_its_place(name: str, copy: Path, base: Study, rows: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / Path(base.config.task if name == "task" else base.config.model).name
+    if name == "model":
+        small_study.write_model(other, seed=9)
+    elif name == "full":
+        other = base.seed_folder(1).full
+    else:
+        shutil.copytree(rows, tmp_path / "other" / rows.name)
+        lines = (rows / "dev.tsv").read_text().splitlines()
+        file = tmp_path / "other" / rows.name / "dev.tsv"
+        file.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+        other = other if name == "task" else file
+    check(copy, base, tmp_path / "fresh", rows, **{name: str(other)})
+
+
+def kinds(study: Study) -> dict[str, int]:
+    """When each result was made."""
+    return {step.what: step.result.stat().st_mtime_ns for step in study.steps()}
+
+
+def test_neutral_settings_change_nothing(copy: Path, base: Study, rows: Path) -> None:
+    before = kinds(study_of(copy, rows))
+    again = study_of(copy, rows, eval_batch_size=7, analyses=("survivors",), device="cpu:0")
+    again.run()
+    assert before.items() >= kinds(again).items()
+    assert not (copy / SET_ASIDE).exists()
+    assert read_json(copy / "study.json")["config"]["eval_batch_size"] == 7
+    # The attention maps that nobody asked for this time are as true as they were.
+    assert again.seed_folder(0).analysis("attention").is_file()
+
+
+def test_only_what_depends_on_it_is_made_anew(
+    copy: Path, base: Study, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = kinds(study_of(copy, rows, threshold=0.99))
+    study = study_of(copy, rows, threshold=0.99)
+    study.run()
+    after = kinds(study)
+    reused = {what for what, made in after.items() if before[what] == made}
+    own = ("guessing", "fine-tune the full model", "attention of the full model")
+    assert reused == {f"seed {seed}: {what}" for seed in SEEDS for what in own}
+    said = capsys.readouterr().err
+    assert "threshold changed: 4 searches, 22 trainings, 2 analyses" in said
+    assert "2 fine-tunings, 2 analyses and 2 others reused" in said
+
+
+def test_a_seed_that_nobody_asks_for_is_not_mixed_in(copy: Path, base: Study, rows: Path) -> None:
+    study = study_of(copy, rows, seeds=(0,), threshold=0.99)
+    study.run()
+    assert {row["seed"] for row in study.rows() if row["ticket"] == "good"} == {0}
+    assert {row["seed"] for row in study.rows() if row["ticket"] == "full"} == {0, 1}
+    assert not list((copy / "rows").glob("seeds-*"))
+    both = study_of(copy, rows)
+    both.run()
+    assert_alike(both, base)
+
+
+def test_killed_while_it_sets_aside_it_mixes_nothing(
+    copy: Path, base: Study, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, left = Path.rename, [0]
+
+    def deadly(self: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", deadly)
+    for renames in (1, 2, 5, 11):
+        left[0] = renames
+        with pytest.raises(KeyboardInterrupt):
+            study_of(copy, rows, seeds=(0,), controls=("bad",), threshold=0.99).run()
+    left[0] = 0
+    study, alone = (
+        study_of(out, rows, seeds=(0,), controls=("bad",), threshold=0.99) for out in (copy, tmp_path / "fresh")
+    )
+    study.run()
+    alone.run()
+    good = [row for row in read_rows(study.folder) if row["seed"] == 0]
+    assert timeless(good) == timeless(read_rows(alone.folder))
+
+
+def writing(result: Path, content: bytes) -> StudyStep:
+    def run(_: object) -> None:
+        result.write_bytes(content)
+
+    return StudyStep("search", 1, 1, result, run)
+
+
+def test_a_change_far_inside_a_large_file_is_noticed(tmp_path: Path) -> None:
+    result = tmp_path / "model.json"
+    step = writing(result, bytes(3 * 2**20))
+    step(SILENT)
+    assert step.done()
+    content = bytearray(result.read_bytes())
+    content[-1] = 1
+    result.write_bytes(content)
+    with pytest.raises(TombolaError, match="is damaged"):
+        step.done()
+
+
+def test_a_file_as_it_was_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = tmp_path / "model.json"
+    step = writing(result, b"{}")
+    step(SILENT)
+    os.utime(result)
+    assert step.done(), "copied: its content tells"
+    monkeypatch.setattr(FileStamp, "of", lambda _: pytest.fail("read again"))
+    assert step.done()
+
+
+class TestFull:
+    def test_all_seeds_begin_with_the_model_that_is_given(
+        self, base: Study, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tombola.study.seed_run.train", lambda *_, **__: pytest.fail("fine-tuned"))
+        full, methods = base.seed_folder(0).full, ("weights",)
+        study = study_of(tmp_path, rows, full=str(full), methods=methods)
+        page = build(study.run()).read_text()
+        assert "All seeds begin with one fine-tuned model" in page
+        one, other, own = (
+            read_json(place / "score.json")["score"]
+            for place in (*(study.seed_folder(seed).full for seed in SEEDS), full)
+        )
+        assert one == other == own
+        for verdict in study.verdicts():
+            assert (verdict["n_seeds"], verdict["rule"]) == (2, "bootstrap")
+        # What seed 0 made of the same model, it makes again; its tickets start from the pre-trained weights.
+        alike = [
+            {key: row[key] for key in ("ticket", "stage", "score", "weights")}
+            for row in study.rows()
+            if row["seed"] == 0 and row["method"] == "weights"
+        ]
+        assert alike == [
+            {key: row[key] for key in alike[0]}
+            for row in base.rows()
+            if row["seed"] == 0 and row["method"] == "weights"
+        ]
+
+    def test_a_model_for_each_seed(self, base: Study, rows: Path, tmp_path: Path) -> None:
+        pattern = str(base.seed_folder(0).full).replace("seed-0", "seed-{seed}")
+        study = study_of(tmp_path, rows, full=pattern, methods=("weights",))
+        study.run()
+        assert [row["score"] for row in study.rows() if row["ticket"] == "full"] == [
+            row["score"] for row in base.rows() if row["ticket"] == "full"
+        ]
+        assert {verdict["rule"] for verdict in study.verdicts()} == {"seeds"}
+
+    @pytest.mark.parametrize("wrong", ["shapes", "labels", "pre-trained", "nowhere"])
+    def test_a_model_that_does_not_fit_is_one_line(self, wrong: str, base: Study, rows: Path, tmp_path: Path) -> None:
+        full, more = base.seed_folder(0).full, dict[str, Any]()
+        if wrong == "shapes":
+            more["model"] = str(small_study.write_model(tmp_path / "tiny-bert", layers=2))
+        elif wrong == "pre-trained":
+            full = small_study.model()
+        elif wrong == "nowhere":
+            full = tmp_path / "nowhere" / "at" / "all"
+        else:
+            file = shutil.copytree(rows, tmp_path / "rows") / "train.tsv"
+            file.write_text(file.read_text() + "what\tever\t2\t2\n")
+            more["task"] = str(tmp_path / "rows")
+        with pytest.raises(TombolaError) as caught:
+            study_of(tmp_path / "out", rows, full=str(full), **more).run()
+        assert "\n" not in str(caught.value)
+        assert str(full) in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [({"rewind": "init"}, "nobody knows where"), ({"rewind": "step-3"}, "nobody knows where")],
+    )
+    def test_nothing_is_known_of_its_training(self, settings: dict[str, Any], message: str, rows: Path) -> None:
+        with pytest.raises(TombolaError, match=message):
+            study_of(Path("out"), rows, full="mine", **settings)
+
+    def test_a_regime_without_fine_tuning_has_none(self) -> None:
+        with pytest.raises(TombolaError, match="understanding fine-tunes no model"):
+            StudyConfig.of("quick", task="understanding", full="mine")
+
+
+def test_a_finished_study_says_so_without_pytorch(tmp_path: Path) -> None:
+    flags = small_study.flags(device="cpu", methods="weights", epochs=1, dev_rows=32)
+    first = small_study.tombola("study", *flags, "--out", tmp_path)
+    assert first.returncode == 0, first.stderr
+    (folder,) = tmp_path.iterdir()
+    report = folder / "report.html"
+    before = small_study.listing(folder), report.stat().st_mtime_ns
+    code = (
+        "import sys; from tombola.cli.main import main; code = main(sys.argv[1:]); "
+        "print(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    call = [sys.executable, "-c", code, "study", *flags, "--out", str(tmp_path)]
+    again = subprocess.run(call, capture_output=True, text=True, env=small_study.environment(), check=True)
+    assert again.stdout == first.stdout
+    assert re.search(r"all \d+ steps are done\n0 False", again.stderr)
+    assert (small_study.listing(folder), report.stat().st_mtime_ns) == before
+    # A change of any file is looked into.
+    (folder / "verdicts.json").write_text("{}")
+    again = subprocess.run(call, capture_output=True, text=True, env=small_study.environment(), check=True)
+    assert again.stdout == first.stdout
+    assert "0 True" in again.stderr
