@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tombola.foundations.atomic_files import read_json, write_json
+from tombola.study.folder_layout import RENEWED
 from tombola.study.step import StudyStep
 from tombola.study.step_record import StepRecord
 
@@ -41,12 +43,16 @@ class Renewal:
     back: list[StudyStep] = field(default_factory=list)
     mended: list[StudyStep] = field(default_factory=list)
     dropped: int = 0
+    _forgotten: bool = field(default=False, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.stale or self.back or self.mended or self.dropped)
 
-    def keep_only(self, homes: Iterable[Path], results: Iterable[Path]) -> None:
-        """Set aside what steps made in the folders of these seeds that is none of these results."""
+    def keep_only(self, homes: Iterable[Path], results: Iterable[Path], scored: Iterable[Path]) -> None:
+        """Set aside what steps made in the folders of these seeds that is none of these results.
+
+        Of what was `scored` also where the record is lost: it would have rows.
+        """
         known = {*results}
         records = sorted(record for home in homes for record in home.rglob(".*.files.json"))
         # A result takes along what lies in it, so that the outer come first.
@@ -54,6 +60,10 @@ class Renewal:
             result = record.with_name(record.name.removeprefix(".").removesuffix(".files.json"))
             if result not in known and record.is_file():
                 self._put(result)
+                self.dropped += 1
+        for place in scored:
+            if place not in known and place.is_dir():
+                self._put(place)
                 self.dropped += 1
 
     def check(self, steps: Sequence[StudyStep]) -> None:
@@ -70,7 +80,9 @@ class Renewal:
                 self._stale(step, changed)
             if not step.there() and self._take(step):
                 self.back.append(step)
-            if step.there() and step.mend_scores():
+            if step.outdated():
+                self.forget()
+                step.mend_scores()
                 self.mended.append(step)
 
     def _stale(self, step: StudyStep, changed: set[str]) -> None:
@@ -82,7 +94,20 @@ class Renewal:
         else:
             StepRecord.path(step.result).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Take away what is told of the results: killed from here on, the folder may have those of two settings."""
+        if self._forgotten:
+            return
+        path = self.folder / "study.json"
+        there = read_json(path) if path.is_file() else {}
+        if there and not str(there.get("hash")).startswith(RENEWED):
+            write_json(path, {**there, "hash": f"{RENEWED}{there.get('hash')}"})
+        for name in ("results.jsonl", "verdicts.json", "report.html"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._forgotten = True
+
     def _put(self, result: Path, beside: Sequence[Path] = ()) -> None:
+        self.forget()
         home = self.folder / SET_ASIDE
         room = next(path for number in itertools.count(1) if not (path := home / str(number)).exists())
         # The result goes first, and the record last: killed between, it is as if it had never been made.
@@ -101,6 +126,7 @@ class Renewal:
             record = StepRecord.of(there) if there.exists() else None
             if record is None or record.files is None or step.unlike(record) is not None:
                 continue
+            self.forget()
             for place in (StepRecord.path(there), *_beside(there), there):
                 _move(place, self.folder / place.relative_to(room))
             return True

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,6 +56,13 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
+CHANGED = (
+    "the model or the data changed while the study ran; start again: what was made before is kept, and made anew if it "
+    "is of others"
+)
+"""Line that ends a study whose local files somebody writes."""
+
+
 class Study(Shown):
     """Fine-tune, search, draw controls, score, retrain, judge: for each seed, resumable at every step.
 
@@ -91,6 +100,8 @@ class Study(Shown):
             raise TombolaError(f"a study has at most {MOST_SEEDS:,} seeds, each below 2^63")
         # Resolved before hashing: a study mixes no precisions, wherever it is resumed.
         self.config, self.device = _like_the_folder(config, Path(out)).resolved()
+        # Before their content is read: what is written after it is noticed.
+        self._stamp = self.config.stamp(seeds)
         self._identity = self.config.identity()
         self.hash = self.config.hash(self._identity)
         self.seeds = tuple(seeds)
@@ -246,15 +257,17 @@ class Study(Shown):
         steps = [step for seed in seeds for step in self._seed_steps(setting, seed)]
         steps += [step for one in across for step in self._cross_seed_steps(setting, one)]
         homes = [self.seed_folder(seed).folder for seed in seeds] + [one.folder for one in across]
-        found.keep_only(homes, (step.result for step in steps))
+        methods = self.config.methods
+        scored = [place for seed in seeds for place in self.seed_folder(seed).scored(methods)]
+        scored += [place for one in across for seed in seeds for place in one.scored(methods, seed)]
+        found.keep_only(homes, (step.result for step in steps), scored)
         found.check(steps)
         if there := self._described():
             now = self.config.settings()
             found.changed |= {name for name, value in there.get("config", {}).items() if value != now.get(name, value)}
             found.changed -= {"analyses"}
         if found or self._changed():
-            for name in ("verdicts.json", "report.html"):
-                (self.folder / name).unlink(missing_ok=True)
+            found.forget()
         return found
 
     def _run(self, renewed: Renewal) -> Path:
@@ -263,7 +276,11 @@ class Study(Shown):
         # What is studied, and with what: now, and in the end with the rows that there are then.
         describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
         describe()
+        # Whoever looks before the first step is done finds what is true of these settings.
+        self.layout.write_rows()
         done = sum(step.done() for step in steps)
+        if done < len(steps):
+            (self.folder / "verdicts.json").unlink(missing_ok=True)
         if renewed:
             announce(renewed.line(steps))
         elif done:
@@ -309,6 +326,7 @@ class Study(Shown):
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
+            "digest": self.digest,
             "shared_state": self.task.shared_state(),
         }
         try:
@@ -344,7 +362,22 @@ class Study(Shown):
         settings = self._inputs[seed]
         # A task that was put in by hand may depend on any.
         read = self._read if self.task is self._opened else settings
-        return dataclasses.replace(step, settings=settings, read=frozenset(read))
+        read = {*read, *(f"criterion of {part}" for part in step.result.parts)}
+        return dataclasses.replace(step, settings=settings, read=frozenset(read), unchanged=self._unchanged)
+
+    def _unchanged(self) -> None:
+        if (stamp := self.config.stamp(self.seeds)) == self._stamp:
+            return
+        now = self.config.identity()
+        if now != self._identity or any(known != self.config.inputs(now, seed) for seed, known in self._inputs.items()):
+            raise TombolaError(CHANGED)
+        self._stamp = stamp
+
+    @property
+    def digest(self) -> str:
+        """Hash of the settings of every seed with the content of local files: equal in every process of the study."""
+        inputs = [self.config.inputs(self._identity, seed) for seed in self.seeds]
+        return hashlib.sha256(json.dumps([self.hash, inputs], sort_keys=True).encode()).hexdigest()
 
     @property
     def _setting(self) -> Setting:
