@@ -43,7 +43,10 @@ def test_it_is_scored_pruned_shrunk_exported_and_retrained(tmp_path: Path, capsy
         assert run("score", *flags("score", model=tmp_path / folder))["score"] == pytest.approx(under)
     again = run("retrain", *flags("retrain", model=small), "--ticket", out, "--out", tmp_path / "again")
     assert run("score", *flags("score", model=tmp_path / "again"))["score"] == pytest.approx(again["score"])
-    for folder in ("scored", "pruned", "again"):
+    run("prune", *flags("prune", model=small), "--density", "heads=0.5,neurons=0.5", "--out", tmp_path / "finer")
+    # Pages and comparisons of rows some of which are empty.
+    run("compare", found["ticket"], "--out", tmp_path / "alone")
+    for folder in ("scored", "pruned", "again", "finer"):
         assert main(["report", str(tmp_path / folder)]) == 0
     capsys.readouterr()
     assert main(["compare", str(good), found["ticket"], "--out", str(tmp_path / "compared")]) == 2

@@ -67,6 +67,8 @@ def _run(job: Mapping[str, Any]) -> int | None:
 
     from tombola.architectures.dummy_inputs import dummy_inputs
     from tombola.checkpoints.model_libraries import library_at, load_any
+    from tombola.checkpoints.refusals import MARK
+    from tombola.checkpoints.shrunk_folder import load_shrunk
     from tombola.subnetworks.gates import Variant, forward
     from tombola.subnetworks.subnetwork import masked
     from tombola.tickets.ticket import Ticket
@@ -77,7 +79,9 @@ def _run(job: Mapping[str, Any]) -> int | None:
     # The libraries of matrix products set themselves up at first use.
     torch.ones(64, 64) @ torch.ones(64, 64)
     before = psutil.Process().memory_info().rss
-    model = load_any(str(folder), check=False)
+    # Read as nothing but a model, it is in memory once.
+    small = (folder / MARK).is_file()
+    model = load_shrunk(folder) if small else load_any(str(folder), check=False)
     torch.nn.Module.to(model, device).eval()
     variant: Variant = model if job["ticket"] is None else masked(model, Ticket.load(job["ticket"]))
     with forward(variant, dummy_inputs(model, job["batch"], job["length"])) as run:

@@ -137,7 +137,7 @@ def counted(steps: Sequence[StudyStep]) -> str:
 
 
 def _beside(result: Path) -> list[Path]:
-    """What a result's step published beside it, by its record."""
+    """Names that a result's step published beside it, by its record."""
     record = StepRecord.of(result)
     names = {Path(name).parts[0] for name in (record.files or {})} if record is not None else set()
     return [result.with_name(name) for name in sorted(names - {result.name})]

@@ -198,7 +198,7 @@ class Study(Shown):
         return bool(there) and there.get("hash") != self.hash
 
     def _described(self) -> dict[str, Any]:
-        """What `study.json` says so far; empty for a new study."""
+        """Contents of `study.json` so far; empty for a new study."""
         path = self.folder / "study.json"
         return read_json(path) if path.is_file() else {}
 

@@ -18,7 +18,7 @@ _TOLD = {
     "per-example": "how much the loss of single examples would feel a small change of the site's gate",
     "accumulated": "how much the loss of all examples so far would feel a small change of the site's gate",
 }
-"""What Tombola's own rankings tell of a site."""
+"""Own rankings of Tombola, by name: what they tell of a site."""
 
 
 def importance(study: StudyData, registry: FigureRegistry) -> Html | None:

@@ -61,12 +61,12 @@ def _about(survival: SiteSurvival, places: Places) -> str:
     ]
     text = capitalised(f"{and_words(parts)} survive{' on average' if seeds > 1 else ''}")
     if "heads" in kinds:
-        text += _most_and_least([*map(sum, kinds["heads"].rows)], "heads", places.attention, number_format.count)
+        text += _most_and_least(kinds["heads"].rows, sum, "heads", places.attention, number_format.count)
     if "neurons" in kinds:
-        shares = [sum(row) / len(row) for row in kinds["neurons"].rows]
-        text += _most_and_least(shares, "neurons", places.layer, number_format.share)
+        rows = kinds["neurons"].rows
+        text += _most_and_least(rows, lambda row: sum(row) / len(row), "neurons", places.layer, number_format.share)
     if "channels" in kinds and "heads" not in kinds:
-        text += _most_and_least([*map(sum, kinds["channels"].rows)], "groups", places.residual, number_format.count)
+        text += _most_and_least(kinds["channels"].rows, sum, "groups", places.residual, number_format.count)
     if seeds == 1:
         other = and_words(["blocks of neurons" if kind == "neurons" else in_words(kind) for kind in kinds])
         return f"{text}. One seed shows one ticket: others may well pick other {other}."
@@ -91,17 +91,26 @@ def _sites(kind: str, total: int) -> str:
 
 
 def _most_and_least(
-    values: Sequence[float], what: str, name: Callable[[int], str], written: Callable[[float], str]
+    rows: Sequence[Sequence[float]],
+    kept: Callable[[Sequence[float]], float],
+    what: str,
+    name: Callable[[int], str],
+    written: Callable[[float], str],
 ) -> str:
-    """Part of a sentence on the rows that keep most and fewest; nothing where all keep equally many."""
-    if max(values) == min(values):
+    """Part of a sentence on the rows that keep most and fewest; nothing where all keep equally many.
+
+    A row without sites, in a model that was shrunk, keeps none because it has none.
+    """
+    values = {row: kept(shares) for row, shares in enumerate(rows) if shares}
+    most, fewest = max(values.values()), min(values.values())
+    if most == fewest:
         return ""
     parts = []
-    for end, word in ((max(values), f"most {what}"), (min(values), "fewest")):
-        rows = [row_title(name(row)) for row, value in enumerate(values) if value == end]
-        which = and_words(rows) if len(rows) < _MANY else f"{len(rows)} layers"
+    for end, word in ((most, f"most {what}"), (fewest, "fewest")):
+        names = [row_title(name(row)) for row, value in values.items() if value == end]
+        which = and_words(names) if len(names) < _MANY else f"{len(names)} layers"
         number = written(round(end, 4))
-        parts.append(f"{which} keeps {word} ({number})" if len(rows) == 1 else f"{which} keep {word} ({number} each)")
+        parts.append(f"{which} keeps {word} ({number})" if len(names) == 1 else f"{which} keep {word} ({number} each)")
     return f"; {', '.join(parts)}"
 
 

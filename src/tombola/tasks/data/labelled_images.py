@@ -39,7 +39,7 @@ class LabelledImages:
         return type(self)(tuple(self.sources[i] for i in chosen), self.labels[chosen])
 
     def image(self, index: int) -> Image.Image:
-        """One image in RGB, upright where its camera says what is up; a TombolaError if it cannot be read."""
+        """Image in RGB, upright where its camera says what is up; a TombolaError if it cannot be read."""
         source = self.sources[index]
         try:
             opened = io.BytesIO(source) if isinstance(source, bytes) else source

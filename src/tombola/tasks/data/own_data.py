@@ -71,7 +71,7 @@ def read(
             refuses.
 
     Warns:
-        Where rows were split off to judge, and where rows that judge have the texts of training rows.
+        UserWarning: rows were split off to judge, or rows that judge have the texts of training rows.
     """
     if validation_file is not None and validation_split is not None:
         raise TombolaError("validation_split is for training rows alone; leave it out, or validation_file")

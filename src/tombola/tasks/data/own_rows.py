@@ -47,7 +47,7 @@ def read(
         TombolaError: something is missing or malformed.
 
     Warns:
-        Where rows were split off to judge.
+        UserWarning: rows were split off to judge.
     """
     path = Path(source).expanduser()
     if labelled_images.is_image_folder(path):
