@@ -74,6 +74,10 @@ class TestData:
         assert "no file or folder" in said
         assert "rotten-tomatoes" in said
 
+    def test_a_mistyped_folder(self, tmp_path: Path, data: Path, capsys: Capture) -> None:
+        said = refused(capsys, tmp_path, *study(tmp_path / "runs", task=f"{data}z"))
+        assert f"did you mean {data}? known: " in said
+
     def test_an_unknown_task(self, tmp_path: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", task="sst3"))
         assert "unknown task 'sst3'" in said

@@ -29,6 +29,12 @@ MISTYPED = (
     (["report", "./nowhere"], "nowhere does not exist; give the folder of a study"),
     (["compare", "./nowhere"], "nowhere does not exist; give folders of tickets"),
     (["transfer", "./nowhere", "--out", "out"], "nowhere does not exist; give folders of studies"),
+    (["transfer", ".", "--out", "out"], "give the folders of two studies at least"),
+    (["study", "--task", "cola", "--full", "./nowhere-{seed}", "--seeds", "0-1"], "there is no folder ./nowhere-0; "),
+    (
+        ["study", "--methods", "magnitude"],
+        "'magnitude' is a criterion, no pruning method; by it go weights, magnitude-",
+    ),
     (["memory", "sd1.5"], "unknown pipeline 'sd1.5'; did you mean sd-1.5? known: sd-1.5, bk-sdm-base, "),
     (["memory", "./nowhere"], "there is no folder ./nowhere; "),
     (["memory"], "name a pipeline: sd-1.5, bk-sdm-base, "),

@@ -10,6 +10,7 @@ import torch
 import tombola
 from builders.encoders import classifier, synthetic
 from builders.fake_study import HOSTILE, fake_study
+from builders.small_study import finished
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.search.options import SearchOptions
@@ -79,6 +80,8 @@ def test_other_values(search: tombola.Search) -> None:
         assert len(value.to_pandas()) == len(anatomy.matrices)
         assert value.plot().to_dict()
     evaluation = tombola.score(model, synthetic(), importance=True)
+    with pytest.raises(TombolaError, match=r"for a model there is tombola\.score"):
+        tombola.evaluate(model, synthetic())  # type: ignore[arg-type]
     # A line each, and no tensors or modules.
     for text in map(repr, (anatomy, pruned, evaluation, evaluation.importance, whole(model), search)):
         assert len(text) < 120
@@ -104,6 +107,14 @@ def test_an_opened_study(tmp_path: Path) -> None:
         study.tickets["seed-9/heads"]
     with pytest.raises(TombolaError, match="unknown model 'full'"):
         study.models["full"]
+
+
+@pytest.mark.slow
+def test_models_of_an_opened_study_are_loaded_whole_or_shrunk() -> None:
+    models = tombola.open_study(finished().folder).models
+    sizes = {name: sum(one.numel() for one in models[name].parameters()) for name in models}
+    good = "seed-0/heads+mlps/good"
+    assert sizes[f"{good}/shrunk"] < sizes[f"{good}/retrained"] == sizes["seed-0/full"]
 
 
 def test_a_study_without_results(tmp_path: Path) -> None:

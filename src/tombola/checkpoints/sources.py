@@ -26,10 +26,14 @@ def instead(source: str) -> str:
     """Advice for a name that cannot be loaded: folders and assets that are spelt alike, and what names there are."""
     if (Path(source).expanduser() / "config.json").is_file():
         return "mend the files of this folder, or save the model again"
-    near = Path(source).expanduser().parent
-    beside = [str(near / one.name) for one in near.iterdir() if one.is_dir()] if near.is_dir() else []
-    alike = did_you_mean(source, [*MODELS, *beside])
+    alike = did_you_mean(source, [*MODELS, *(str(one) for one in beside(source) if one.is_dir())])
     return (
         f"{alike}give a local folder, a hub id that can be reached, or one of the assets that need no hub: "
         f"{', '.join(MODELS)}"
     )
+
+
+def beside(path: str) -> list[Path]:
+    """Files and folders of the folder that a path names something in; none where there is no such folder."""
+    near = Path(path).expanduser().parent
+    return [near / one.name for one in near.iterdir()] if near.is_dir() else []

@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         if not options.json:
             print(sample, end="")
         return {"sample": sample}
-    config.check_names()
+    config.check_names(asked.seeds)
     if options.dry_run:
         return _planned(_study(asked, options.typed), options)
     from tombola.foundations.plain_table import PlainTable

@@ -138,8 +138,11 @@ def evaluate(
         progress: in place of that of the options.
 
     Raises:
-        TombolaError: an output is not finite, and the task does not count that as failure; or the importance of a site.
+        TombolaError: an output is not finite, and the task does not count that as failure; or the importance of a site;
+            or it is no subnetwork.
     """
+    if not isinstance(subnetwork, Subnetwork):
+        raise TombolaError("evaluate takes a subnetwork, as retrain gives it; for a model there is tombola.score")
     options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)

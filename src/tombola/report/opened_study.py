@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from torch import nn
 
-from tombola.checkpoints.checkpoint import load
+from tombola.checkpoints.model_libraries import load_any
 from tombola.foundations.errors import TombolaError, unknown
 from tombola.foundations.shown import Shown
 from tombola.report.study_data import StudyData, read_study
@@ -86,7 +86,7 @@ class OpenedStudy(Shown):
         places = {**self._folders("config.json"), **self._folders("model_index.json")}
         # Parts of a pipeline are no models of the study's.
         whole = {name: place for name, place in places.items() if str(Path(name).parent) not in places}
-        return Opened("model", whole, lambda place: load(str(place)))
+        return Opened("model", whole, lambda place: load_any(str(place)))
 
     def _folders(self, file: str) -> dict[str, Path]:
         home = self.data.home

@@ -296,12 +296,12 @@ class StudyConfig(TaskOptions):
         precision = resolve_precision(self.precision, device)
         return dataclasses.replace(self, precision=precision, device=device.type), device
 
-    def check_names(self) -> None:
-        """Raise a TombolaError where the task, or the model, is nowhere; nothing is loaded, nor asked of the hub."""
+    def check_names(self, seeds: Sequence[int] = ()) -> None:
+        """Raise a TombolaError where the task, or a model, is nowhere; nothing is loaded, nor asked of the hub."""
         check_task(self.task)
         check_source(self.model)
-        if self.full is not None and self.full_varies is False:
-            check_source(self.full)
+        for seed in seeds if self.full is not None else ():
+            check_source(self.full_of(seed))
 
     def open_task(self) -> "Task":
         """The study's task: its data, with what its model needs to read it.

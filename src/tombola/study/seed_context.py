@@ -175,7 +175,12 @@ class SeedContext:
 
         Beside it, what models draw, if they do. Guessing has no `subnetwork`; `loss` is the mean over `dev`.
         """
-        task, config, seed = self.task, self.config, self.seed_folder.seed
+        # Who guesses is judged alike, whether there is a full model yet or not.
+        task, config, seed = (
+            (self.setting.task if subnetwork is None else self.task),
+            self.config,
+            self.seed_folder.seed,
+        )
         model = None if subnetwork is None else subnetwork.model
         if isinstance(task, GeneratesImages) and (grid := task.image_grid(model)) is not None:
             write_bytes(draft / IMAGE_GRID, grid)

@@ -27,7 +27,7 @@ from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, threads, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
-from tombola.study.renewal import Renewal
+from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
@@ -250,7 +250,7 @@ class Study(Shown):
 
     def _renew(self) -> Renewal:
         """Set aside what was made from other settings, by any seed that the folder has: nothing mixes."""
-        found = Renewal(self.folder)
+        found = Renewal(self.folder, self._others())
         seeds, across = sorted({*self.seeds, *self.layout.seeds_begun()}), CrossSeedFolder.all(self.layout.home)
         # Analyses add up: those that nobody asks for now stay as long as they are true.
         setting = dataclasses.replace(self._setting, config=dataclasses.replace(self.config, analyses=(ALL,)))
@@ -269,6 +269,14 @@ class Study(Shown):
         if found or self._changed():
             found.forget()
         return found
+
+    def _others(self) -> list[Path]:
+        """Folders of other studies beside this one's, where that is named by Tombola and not by the user."""
+        if self.folder.name != f"{self.config.name}-{self.hash}":
+            return []
+        beside = sorted(path for path in self.folder.parent.glob("*/") if path != self.folder)
+        beside = [path for path in beside if (path / "study.json").is_file()]
+        return [*beside, *(room for path in beside for room in sorted(path.glob(f"{SET_ASIDE}/*/")))]
 
     def _run(self, renewed: Renewal) -> Path:
         steps = self.steps()

@@ -7,7 +7,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.foundations.errors import TombolaError, system_errors, unknown
+from tombola.checkpoints.sources import beside
+from tombola.foundations.errors import TombolaError, did_you_mean, system_errors
 from tombola.foundations.parsing import is_hub_id
 from tombola.foundations.settings import setting_fields
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
@@ -130,7 +131,10 @@ def check_task(name: str) -> None:
     with system_errors():
         if name in (known := named_tasks()) or is_hub_id(name) or Path(name).expanduser().exists():
             return
-        raise TombolaError(f"{unknown('task', name, known)}; and there is no file or folder of this name")
+        question = did_you_mean(name, [*known, *map(str, beside(name))])
+        raise TombolaError(
+            f"unknown task {name!r}; {question}known: {', '.join(known)}; and there is no file or folder of this name"
+        )
 
 
 def open_task(options: TaskOptions, own: RegimeSettings, name: str) -> "Task":

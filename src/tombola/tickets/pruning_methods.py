@@ -190,6 +190,8 @@ def pruning_method(name: str) -> PruningMethod:
     if found is None:
         if re.fullmatch(pattern_names(), name) is not None:
             raise TombolaError(f"{name!r} is no pattern of weights: of every M weights N survive, N below M, as in 2:4")
+        if by := [one.name for one in METHODS.values() if name and name == one.criterion]:
+            raise TombolaError(f"{name!r} is a criterion, no pruning method; by it go {', '.join(by)}")
         raise TombolaError(unknown("pruning method", name, METHODS))
     return found
 

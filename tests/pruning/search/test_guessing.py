@@ -151,3 +151,7 @@ def test_where_accuracy_hardly_sees_a_class_another_metric_is_named() -> None:
     assert "who always guesses alike scores 0.950" in said
     assert "a metric that weighs classes alike (balanced_accuracy, f1_macro)" in said
     assert no_better(balanced, predictions, "dev", 0.9 * 0.9) is None
+    at_chance = no_better(by_accuracy, np.ones_like(predictions), "dev", bound)
+    assert at_chance is not None
+    assert "does not clearly beat guessing" in at_chance
+    assert "a metric that weighs classes alike (balanced_accuracy, f1_macro)" in at_chance

@@ -60,14 +60,14 @@ def no_better(task: Task, predictions: Predictions, split: str, bound: float) ->
     # That of features takes minutes.
     if metric.kind != "features":
         low, high = statistics.interval(metric, predictions, references, seed=0, resamples=_RESAMPLES)
+    # Accuracy hardly sees the rows of small classes.
+    other = ", or take a metric that weighs classes alike (balanced_accuracy, f1_macro)" * (metric.name == "accuracy")
     if not metric.beats(low, high, chance):
         return (
             f"the full model does not clearly beat guessing on {task.title} ({metric_title(metric.name)} {score:.3f}, "
-            f"guessing {chance:.3f}): its tickets will say nothing; train it on more rows or for longer"
+            f"guessing {chance:.3f}): its tickets will say nothing; train it on more rows or for longer{other}"
         )
     if metric.holds(chance, bound):
-        # Accuracy hardly sees the rows of small classes.
-        other = ", or a metric that weighs classes alike (balanced_accuracy, f1_macro)" * (metric.name == "accuracy")
         return (
             f"who always guesses alike scores {chance:.3f} on {task.title} and holds the threshold ({bound:.3f}): the "
             f"ticket need be no better; take the threshold over chance (--over-chance){other}"
