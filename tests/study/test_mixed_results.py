@@ -168,3 +168,11 @@ def test_a_ranking_that_changed_under_its_name_is_another(tmp_path: Path) -> Non
     finally:
         IMPORTANCES.forget("by-place")
     assert masks[0] != masks[1] == masks[2]
+
+
+@pytest.mark.slow
+def test_a_model_that_another_study_did_not_keep_is_trained(tmp_path: Path) -> None:
+    study_in(tmp_path, save="none", **{**SHORT, "controls": ()}).run()
+    kept = study_in(tmp_path, save="good", **SHORT)
+    kept.run()
+    assert kept.task.saved(kept.seed_folder(0).ticket("heads", "good") / "retrained")

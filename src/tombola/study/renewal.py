@@ -157,6 +157,10 @@ class Renewal:
             record = StepRecord.of(there) if there.exists() else None
             if record is None or record.files is None or step.unlike(record) is not None:
                 continue
+            if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in record.files}:
+                # That study kept no model, which this one wants.
+                continue
+            self.forget()
             draft = self.folder / COPYING
             try:
                 for name, stamp in record.files.items():
