@@ -16,6 +16,7 @@ from tombola.foundations.progress import SILENT
 from tombola.pruning.importance import RankedSites
 from tombola.pruning.importance_methods import IMPORTANCES, register_importance
 from tombola.report.study_data import read_study
+from tombola.study.renewal import SET_ASIDE
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import StudyStep
 from tombola.study.study import Study
@@ -176,3 +177,14 @@ def test_a_model_that_another_study_did_not_keep_is_trained(tmp_path: Path) -> N
     kept = study_in(tmp_path, save="good", **SHORT)
     kept.run()
     assert kept.task.saved(kept.seed_folder(0).ticket("heads", "good") / "retrained")
+
+
+@pytest.mark.slow
+def test_what_cannot_be_set_aside_or_is_lost_there_is_one_line(copy: Path) -> None:
+    (copy / SET_ASIDE).write_text("")
+    with pytest.raises(TombolaError, match="a part of the path is a file"):
+        study_in(copy, **SHORT, threshold=0.99).run()
+    (copy / SET_ASIDE).unlink()
+    next(copy.rglob("pruned/score.json")).unlink()
+    with pytest.raises(TombolaError, match=r"score\.json is missing; delete .* and start again"):
+        study_in(copy, **SHORT).run()

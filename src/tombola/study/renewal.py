@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tombola.foundations.atomic_files import read_json, write_json
+from tombola.foundations.atomic_files import disk_errors, read_json, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.study.folder_layout import RENEWED
 from tombola.study.step import StudyStep
@@ -225,5 +225,6 @@ def _beside(result: Path) -> list[Path]:
 
 def _move(place: Path, target: Path) -> None:
     if place.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place.rename(target)
+        with disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place.rename(target)

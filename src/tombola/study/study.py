@@ -284,9 +284,9 @@ class Study(Shown):
         # What is studied, and with what: now, and in the end with the rows that there are then.
         describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
         describe()
+        done = sum(step.done() for step in steps)
         # Whoever looks before the first step is done finds what is true of these settings.
         self.layout.write_rows()
-        done = sum(step.done() for step in steps)
         if done < len(steps):
             (self.folder / "verdicts.json").unlink(missing_ok=True)
         if renewed:
