@@ -19,9 +19,9 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
 from tombola.report import build
 from tombola.study.config import StudyConfig
-from tombola.study.renewal import SET_ASIDE
+from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.step import StudyStep
-from tombola.study.step_record import FileStamp
+from tombola.study.step_record import FileStamp, StepRecord
 from tombola.study.study import Study
 
 pytestmark = pytest.mark.slow
@@ -178,6 +178,56 @@ def test_another_file_in_its_place(name: str, copy: Path, base: Study, rows: Pat
 def kinds(study: Study) -> dict[str, int]:
     """When each result was made."""
     return {step.what: step.result.stat().st_mtime_ns for step in study.steps()}
+
+
+def computes_nothing(patch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        patch.setattr(f"tombola.study.{name}", lambda *_, **__: pytest.fail("computed again"))
+
+
+def test_what_a_study_beside_it_made_is_copied(base: Study, rows: Path, tmp_path: Path) -> None:
+    there = shutil.copytree(base.folder, tmp_path / base.folder.name)
+    for model in there.glob("**/seed-0/full/model.safetensors"):
+        model.write_bytes(model.read_bytes()[:-1] + b"?")
+    study = study_of(tmp_path, rows, threshold=0.99)
+    found = Renewal(study.folder, [there])
+    found.check(study.steps())
+    full, damaged = study.seed_folder(1).full, study.seed_folder(0).full
+    assert full in found.copied
+    assert not damaged.exists()
+    assert not StepRecord.path(damaged).exists()
+    # Whatever goes by the threshold is not there.
+    assert not [result for result in found.copied if "heads+mlps" in str(result) or "weights" in str(result)]
+    for file in (file for file in full.rglob("*") if file.is_file()):
+        assert file.read_bytes() == (there / file.relative_to(study.folder)).read_bytes()
+    assert all(step.done() for step in study.steps() if step.result in found.copied)
+    assert sorted(one.name for one in study.folder.iterdir()) == [base.seed_folder(0).folder.parent.name]
+
+
+@pytest.mark.exhaustive
+def test_a_study_goes_on_from_what_one_beside_it_made(
+    base: Study, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "runs"
+    there = shutil.copytree(base.folder, out / base.folder.name)
+    before = {file: file.stat().st_mtime_ns for file in there.rglob("*") if file.is_file()}
+    study = study_of(out, rows, threshold=0.99)
+    assert study.folder != there
+    with pytest.MonkeyPatch.context() as patch:
+        computes_nothing(patch, "seed_run.train")
+        study.run()
+    assert re.search(rf"of these 2 fine-tunings[^;]* copied from {there}", capsys.readouterr().err)
+    alone = study_of(tmp_path / "fresh", rows, threshold=0.99)
+    alone.run()
+    assert_alike(study, alone)
+    assert {file: file.stat().st_mtime_ns for file in there.rglob("*") if file.is_file()} == before
+    # A full model that is damaged there is made again.
+    for model in there.glob("**/seed-0/full/model.safetensors"):
+        model.write_bytes(model.read_bytes()[:-1] + b"?")
+    shutil.rmtree(study.folder)
+    study_of(out, rows, threshold=0.99).run()
+    assert re.search(r"of these 1 fine-tuning[^;]* copied from", capsys.readouterr().err)
+    assert_alike(study_of(out, rows, threshold=0.99), alone)
 
 
 def test_neutral_settings_change_nothing(copy: Path, base: Study, rows: Path) -> None:

@@ -119,6 +119,7 @@ def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
         "folder": str(study.folder),
         "seeds": [0, 1],
         "save": "good",
+        "digest": study.digest,
         "shared_state": {},
     }
     unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)

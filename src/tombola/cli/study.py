@@ -107,7 +107,8 @@ def _make(asked: "StudyFile", command: str) -> Path:
     lines = [_sampled(facts)] if "rows" in facts else []
     lines += [one.sentence for one in data.verdicts if one.ticket == "good"]
     printed = ([table.entry() for table in tables], lines)
-    FinishedRun.record(study.folder, study.config, asked.seeds, study.save, len(study.steps()), *printed)
+    of = (study.folder, study.hash, study.config.analyses, asked.seeds, study.save)
+    FinishedRun.record(*of, len(study.steps()), *printed)
     return study.folder
 
 

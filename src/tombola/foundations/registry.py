@@ -79,6 +79,10 @@ class Registry(Mapping[str, T]):
         """True if every process has it, and not this one alone, where `register` was called."""
         return name in self._ours or name in installed(self._group)
 
+    def is_ours(self, name: str) -> bool:
+        """True for one of Tombola's."""
+        return name in self._ours
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys((*self._ours, *installed(self._group), *self._here)))
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from tombola.checkpoints.sources import check_source
 from tombola.foundations.errors import TombolaError, check_choice, did_you_mean
-from tombola.foundations.fingerprint import fingerprint
+from tombola.foundations.fingerprint import code_fingerprint, fingerprint, stamp
 from tombola.foundations.settings import Count, Flag, SettingField, Text, described, setting_fields, settings
 from tombola.foundations.slug import slug
 from tombola.metrics.resampling import RESAMPLES
+from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.pruning.search.options import SearchOptions
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
-from tombola.tasks.registry import check_task, named_tasks, open_task, owners, regime_of, regimes
+from tombola.tasks.registry import check_task, is_ours, named_tasks, open_task, owners, regime_of, regimes
 from tombola.tickets.kinds import TICKETS, controls_of
-from tombola.tickets.pruning_methods import METHODS, pattern_names, pruning_method
+from tombola.tickets.pruning_methods import METHODS, OUR_CRITERIA, pattern_names, pruning_method
 from tombola.training.recipe import Recipe, Rewinding
 
 if TYPE_CHECKING:
@@ -330,7 +331,39 @@ class StudyConfig(TaskOptions):
             values[name] = fingerprint(values[name])
         if self.full is not None and not self.full_varies:
             values["full"] = fingerprint(self.full)
-        return values
+        return values | self._own_code(values)
+
+    def _own_code(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that name a ranking, a criterion or a regime of somebody else's, by what it does too."""
+        found: dict[str, Any] = {}
+        if not IMPORTANCES.is_ours(name := self.search.importance):
+            found["importance"] = f"{name} {code_fingerprint(IMPORTANCES[name])}"
+        if codes := self.own_criteria():
+            found["methods"] = tuple(f"{one} {codes[one]}" if one in codes else one for one in self.methods)
+        if not is_ours(self.regime):
+            found["task"] = f"{values['task']} {code_fingerprint(self.regime)}"
+        return found
+
+    def own_criteria(self) -> dict[str, str]:
+        """Methods by a criterion of somebody else's → fingerprint of its code."""
+        names = {one: pruning_method(one).criterion for one in self.methods}
+        if names.keys() and not {*names.values()} <= {"", *OUR_CRITERIA}:
+            from tombola.pruning.weight_criteria import CRITERIA
+
+            return {
+                one: code_fingerprint(CRITERIA[name])
+                for one, name in names.items()
+                if name not in OUR_CRITERIA and name
+            }
+        return {}
+
+    def stamp(self, seeds: Sequence[int]) -> tuple[object, ...]:
+        """Stamps of the local files that `identity` and `inputs` read: equal as long as nobody wrote any."""
+        texts = [one for _, value in self._values() for one in (value if isinstance(value, tuple) else (value,))]
+        # Of an ability that is a file, `kind=path`.
+        named = [text.rpartition("=")[2] for text in texts if isinstance(text, str)]
+        fulls = [self.full_of(seed) for seed in seeds] if self.full is not None else []
+        return tuple(stamp(one) for one in dict.fromkeys((*named, *fulls)) if one)
 
     def hash(self, identity: Mapping[str, Any] | None = None) -> str:
         """Eight hexadecimal digits over what differs from the defaults in its `identity`, which may be given.
@@ -346,12 +379,13 @@ class StudyConfig(TaskOptions):
     def inputs(self, identity: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Settings that a seed's results can depend on, as JSON values: the `identity` without what is neutral."""
         neutral = {one.name for one in self._fields() if one.neutral}
-        if self.search.importance == "accumulated":
-            # A sum over batches depends on what is in each.
+        if self.search.importance != "per-example":
+            # A sum over batches depends on what is in each; of somebody else's ranking nobody knows.
             neutral.remove("eval_batch_size")
         values = {name: value for name, value in identity.items() if name not in neutral}
         if self.full is not None:
             values["full"] = fingerprint(self.full_of(seed))
+        values |= {f"criterion of {method}": code for method, code in self.own_criteria().items()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def _fields(self) -> Iterator[SettingField]:

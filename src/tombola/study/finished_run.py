@@ -43,16 +43,17 @@ class FinishedRun(JsonRecord):
     def record(
         cls,
         folder: Path,
-        config: StudyConfig,
+        hash: str,
+        analyses: Sequence[str],
         seeds: Sequence[int],
         save: str,
         steps: int,
         tables: Sequence[Mapping[str, Any]],
         lines: Sequence[str],
     ) -> None:
-        """Record in a study's folder that the study of a configuration is finished, with its report."""
+        """Record in a study's folder that the study of a configuration, by its hash, is finished, with its report."""
         now, printed = version("tombola"), ([dict(one) for one in tables], list(lines))
-        made = cls(now, config.hash(), [*config.analyses], [*seeds], save, steps, *printed, _files(folder))
+        made = cls(now, hash, [*analyses], [*seeds], save, steps, *printed, _files(folder))
         made.write(folder / NAME)
 
     @classmethod

@@ -14,6 +14,9 @@ SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TI
 STAGES = ("pruned", "retrained")
 """Stages at which a ticket is scored."""
 
+RENEWED = "!"
+"""Before the hash in `study.json` while results are set aside and brought back: they may be of two settings."""
+
 SCORE = "score.json"
 """Row of a scored model."""
 EVALUATION = "evaluation.safetensors"

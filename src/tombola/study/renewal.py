@@ -1,16 +1,26 @@
-"""Renewal of a study's folder: results that were made from other settings are set aside, and come back with these."""
+"""Renewal of a study's folder: results that were made from other settings are set aside, and come back with these.
+
+What a study beside it made from the same settings is copied.
+"""
 
 import itertools
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tombola.foundations.atomic_files import read_json, write_json
+from tombola.foundations.errors import TombolaError
+from tombola.study.folder_layout import RENEWED
 from tombola.study.step import StudyStep
-from tombola.study.step_record import StepRecord
+from tombola.study.step_record import FileStamp, StepRecord
 
 SET_ASIDE = ".set-aside"
 """Folder in a study's with what was made from settings that it has no more. Nothing reads it but a renewal."""
+
+COPYING = ".copying"
+"""Name of the folder that a result from another study is copied into."""
 
 _KINDS = {
     "fine-tune": ("fine-tuning", "fine-tunings"),
@@ -26,27 +36,35 @@ class Renewal:
 
     Attributes:
         folder: of the study.
+        others: folders of other studies, where the same results may be.
         changed: settings that results were made from and that are others now.
         before: results that were there.
         stale: steps whose result was set aside, with what lies in it.
         back: steps whose result was made with these settings before, and is back.
         mended: steps whose intervals are written anew.
+        copied: steps whose result another study's folder had → that folder.
         dropped: number of results that belong to no step any more.
     """
 
     folder: Path
+    others: Sequence[Path] = ()
     changed: set[str] = field(default_factory=set)
     before: set[Path] = field(default_factory=set)
     stale: list[StudyStep] = field(default_factory=list)
     back: list[StudyStep] = field(default_factory=list)
     mended: list[StudyStep] = field(default_factory=list)
+    copied: dict[Path, Path] = field(default_factory=dict)
     dropped: int = 0
+    _forgotten: bool = field(default=False, repr=False)
 
     def __bool__(self) -> bool:
-        return bool(self.stale or self.back or self.mended or self.dropped)
+        return bool(self.stale or self.back or self.mended or self.copied or self.dropped)
 
-    def keep_only(self, homes: Iterable[Path], results: Iterable[Path]) -> None:
-        """Set aside what steps made in the folders of these seeds that is none of these results."""
+    def keep_only(self, homes: Iterable[Path], results: Iterable[Path], scored: Iterable[Path]) -> None:
+        """Set aside what steps made in the folders of these seeds that is none of these results.
+
+        Of what was `scored` also where the record is lost: it would have rows.
+        """
         known = {*results}
         records = sorted(record for home in homes for record in home.rglob(".*.files.json"))
         # A result takes along what lies in it, so that the outer come first.
@@ -55,12 +73,17 @@ class Renewal:
             if result not in known and record.is_file():
                 self._put(result)
                 self.dropped += 1
+        for place in scored:
+            if place not in known and place.is_dir():
+                self._put(place)
+                self.dropped += 1
 
     def check(self, steps: Sequence[StudyStep]) -> None:
         """Set aside what these steps, each after those that it needs, did not make from what there is now.
 
         What they did make from that once is back, with what lies in it, which is looked at in its turn.
         """
+        shutil.rmtree(self.folder / COPYING, ignore_errors=True)
         self.before |= {step.result for step in steps if step.there()}
         for step in steps:
             record = StepRecord.of(step.result)
@@ -70,7 +93,11 @@ class Renewal:
                 self._stale(step, changed)
             if not step.there() and self._take(step):
                 self.back.append(step)
-            if step.there() and step.mend_scores():
+            if not step.there() and (home := self._copy(step)) is not None:
+                self.copied[step.result] = home
+            if step.outdated():
+                self.forget()
+                step.mend_scores()
                 self.mended.append(step)
 
     def _stale(self, step: StudyStep, changed: set[str]) -> None:
@@ -82,7 +109,20 @@ class Renewal:
         else:
             StepRecord.path(step.result).unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Take away what is told of the results: killed from here on, the folder may have those of two settings."""
+        if self._forgotten:
+            return
+        path = self.folder / "study.json"
+        there = read_json(path) if path.is_file() else {}
+        if there and not str(there.get("hash")).startswith(RENEWED):
+            write_json(path, {**there, "hash": f"{RENEWED}{there.get('hash')}"})
+        for name in ("results.jsonl", "verdicts.json", "report.html"):
+            (self.folder / name).unlink(missing_ok=True)
+        self._forgotten = True
+
     def _put(self, result: Path, beside: Sequence[Path] = ()) -> None:
+        self.forget()
         home = self.folder / SET_ASIDE
         room = next(path for number in itertools.count(1) if not (path := home / str(number)).exists())
         # The result goes first, and the record last: killed between, it is as if it had never been made.
@@ -101,10 +141,47 @@ class Renewal:
             record = StepRecord.of(there) if there.exists() else None
             if record is None or record.files is None or step.unlike(record) is not None:
                 continue
+            self.forget()
             for place in (StepRecord.path(there), *_beside(there), there):
                 _move(place, self.folder / place.relative_to(room))
             return True
         return False
+
+    def _copy(self, step: StudyStep) -> Path | None:
+        """Copy a step's result from another study's folder, whose path is returned; None where none has it whole.
+
+        What lies in it is of other steps, which are looked at in their turn.
+        """
+        for home in self.others:
+            there = home / step.result.relative_to(self.folder)
+            record = StepRecord.of(there) if there.exists() else None
+            if record is None or record.files is None or step.unlike(record) is not None:
+                continue
+            if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in record.files}:
+                # That study kept no model, which this one wants.
+                continue
+            self.forget()
+            draft = self.folder / COPYING
+            try:
+                for name, stamp in record.files.items():
+                    (target := draft / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(there.parent / name, target)
+                    if FileStamp.of(target).sha256 != stamp.sha256:
+                        raise TombolaError(f"{there.parent / name} is damaged")
+                copied = record.stamped(record.files, draft)
+                names = sorted({Path(name).parts[0] for name in record.files} - {step.result.name})
+                step.result.parent.mkdir(parents=True, exist_ok=True)
+                # The result last, as it says that all is there.
+                copied.write(StepRecord.path(step.result))
+                for name in (*names, step.result.name):
+                    _move(draft / name, step.result.with_name(name))
+                return home
+            except (OSError, TombolaError):
+                # It is damaged, or its own study set it aside in the meantime.
+                continue
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+        return None
 
     def line(self, asked: Sequence[StudyStep]) -> str:
         """Line that says what changed, what is made anew of the steps that are asked for, and what is reused."""
@@ -117,6 +194,9 @@ class Renewal:
             parts.append(f"{counted(new)} still to be made")
         if self.back:
             parts.append(f"of these {counted(self.back)} found with these settings before")
+        for home in dict.fromkeys(self.copied.values()):
+            steps = [step for step in asked if self.copied.get(step.result) == home]
+            parts.append(f"of these {counted(steps)} copied from {home}")
         if self.mended:
             parts.append(f"intervals of {len(self.mended)} scores written anew")
         if self.stale or self.dropped:

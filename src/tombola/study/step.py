@@ -50,6 +50,7 @@ class StudyStep:
         settings: all that there are and a result can depend on: name → JSON value, local files by their content.
         read: names of those that were read before the steps: to open the task.
         models: number of models that it writes, at most.
+        unchanged: raise a TombolaError where the local files among the settings are others by now.
     """
 
     what: str
@@ -67,6 +68,7 @@ class StudyStep:
     settings: Mapping[str, object] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
     models: int = 0
+    unchanged: Callable[[], None] | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
@@ -82,6 +84,13 @@ class StudyStep:
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
         with optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
+        try:
+            if self.unchanged is not None:
+                self.unchanged()
+        except TombolaError:
+            # Nobody knows what it read: without a record it is nothing.
+            StepRecord.path(self.result).unlink(missing_ok=True)
+            raise
         read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
         self._list(dataclasses.replace(record, settings=read))
 
@@ -137,19 +146,27 @@ class StudyStep:
             changed -= MENDED
         return changed if changed or record.needs != self.needs_made() else None
 
-    def mend_scores(self) -> bool:
-        """Write the intervals of a result anew where they, and nothing else, were made from other settings."""
-        record = StepRecord.of(self.result)
-        changed = set() if record is None else record.changed(self.settings)
-        if record is None or record.files is None or self.mend is None or not changed:
-            return False
-        # Killed in the middle, it is done again.
-        dataclasses.replace(record, files=None).write(StepRecord.path(self.result))
-        self.mend()
-        record = record.stamped(record.files, self.result.parent)
+    def outdated(self) -> bool:
+        """True if its result stands there, and its intervals, and nothing else, were made from other settings."""
+        record = StepRecord.of(self.result) if self.there() else None
+        return record is not None and self.mend is not None and bool(record.changed(self.settings))
+
+    def mend_scores(self) -> None:
+        """Write the intervals of an `outdated` result anew.
+
+        Raises:
+            TombolaError: as `done`: a damaged file is not taken for what was written.
+        """
+        self.done()
+        record = StepRecord.read(StepRecord.path(self.result))
+        # Killed in the middle, the intervals are of nobody's settings, and written again whatever is asked for then.
+        unknown = dict.fromkeys(MENDED & record.settings.keys())
+        killed = dataclasses.replace(record, files=None, settings={**record.settings, **unknown})
+        killed.write(StepRecord.path(self.result))
+        if self.mend is not None:
+            self.mend()
         now = {name: self.settings[name] for name in record.settings}
-        dataclasses.replace(record, settings=now).write(StepRecord.path(self.result))
-        return True
+        self._list(dataclasses.replace(record, settings=now))
 
     def _list(self, record: StepRecord) -> None:
         """Write the record with what was published, by which `done` knows whether all of it is there and undamaged."""

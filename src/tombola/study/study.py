@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import hashlib
 import itertools
+import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +27,7 @@ from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, threads, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
-from tombola.study.renewal import Renewal
+from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
@@ -52,6 +54,13 @@ def _like_the_folder(config: StudyConfig, out: Path) -> StudyConfig:
 
 ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
+
+
+CHANGED = (
+    "the model or the data changed while the study ran; start again: what was made before is kept, and made anew if it "
+    "is of others"
+)
+"""Line that ends a study whose local files somebody writes."""
 
 
 class Study(Shown):
@@ -91,6 +100,8 @@ class Study(Shown):
             raise TombolaError(f"a study has at most {MOST_SEEDS:,} seeds, each below 2^63")
         # Resolved before hashing: a study mixes no precisions, wherever it is resumed.
         self.config, self.device = _like_the_folder(config, Path(out)).resolved()
+        # Before their content is read: what is written after it is noticed.
+        self._stamp = self.config.stamp(seeds)
         self._identity = self.config.identity()
         self.hash = self.config.hash(self._identity)
         self.seeds = tuple(seeds)
@@ -239,23 +250,33 @@ class Study(Shown):
 
     def _renew(self) -> Renewal:
         """Set aside what was made from other settings, by any seed that the folder has: nothing mixes."""
-        found = Renewal(self.folder)
+        found = Renewal(self.folder, self._others())
         seeds, across = sorted({*self.seeds, *self.layout.seeds_begun()}), CrossSeedFolder.all(self.layout.home)
         # Analyses add up: those that nobody asks for now stay as long as they are true.
         setting = dataclasses.replace(self._setting, config=dataclasses.replace(self.config, analyses=(ALL,)))
         steps = [step for seed in seeds for step in self._seed_steps(setting, seed)]
         steps += [step for one in across for step in self._cross_seed_steps(setting, one)]
         homes = [self.seed_folder(seed).folder for seed in seeds] + [one.folder for one in across]
-        found.keep_only(homes, (step.result for step in steps))
+        methods = self.config.methods
+        scored = [place for seed in seeds for place in self.seed_folder(seed).scored(methods)]
+        scored += [place for one in across for seed in seeds for place in one.scored(methods, seed)]
+        found.keep_only(homes, (step.result for step in steps), scored)
         found.check(steps)
         if there := self._described():
             now = self.config.settings()
             found.changed |= {name for name, value in there.get("config", {}).items() if value != now.get(name, value)}
             found.changed -= {"analyses"}
         if found or self._changed():
-            for name in ("verdicts.json", "report.html"):
-                (self.folder / name).unlink(missing_ok=True)
+            found.forget()
         return found
+
+    def _others(self) -> list[Path]:
+        """Folders of other studies beside this one's, where that is named by Tombola and not by the user."""
+        if self.folder.name != f"{self.config.name}-{self.hash}":
+            return []
+        beside = sorted(path for path in self.folder.parent.glob("*/") if path != self.folder)
+        beside = [path for path in beside if (path / "study.json").is_file()]
+        return [*beside, *(room for path in beside for room in sorted(path.glob(f"{SET_ASIDE}/*/")))]
 
     def _run(self, renewed: Renewal) -> Path:
         steps = self.steps()
@@ -263,7 +284,11 @@ class Study(Shown):
         # What is studied, and with what: now, and in the end with the rows that there are then.
         describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
         describe()
+        # Whoever looks before the first step is done finds what is true of these settings.
+        self.layout.write_rows()
         done = sum(step.done() for step in steps)
+        if done < len(steps):
+            (self.folder / "verdicts.json").unlink(missing_ok=True)
         if renewed:
             announce(renewed.line(steps))
         elif done:
@@ -309,6 +334,7 @@ class Study(Shown):
             "folder": str(self.folder),
             "seeds": list(self.seeds),
             "save": self.save,
+            "digest": self.digest,
             "shared_state": self.task.shared_state(),
         }
         try:
@@ -344,7 +370,22 @@ class Study(Shown):
         settings = self._inputs[seed]
         # A task that was put in by hand may depend on any.
         read = self._read if self.task is self._opened else settings
-        return dataclasses.replace(step, settings=settings, read=frozenset(read))
+        read = {*read, *(f"criterion of {part}" for part in step.result.parts)}
+        return dataclasses.replace(step, settings=settings, read=frozenset(read), unchanged=self._unchanged)
+
+    def _unchanged(self) -> None:
+        if (stamp := self.config.stamp(self.seeds)) == self._stamp:
+            return
+        now = self.config.identity()
+        if now != self._identity or any(known != self.config.inputs(now, seed) for seed, known in self._inputs.items()):
+            raise TombolaError(CHANGED)
+        self._stamp = stamp
+
+    @property
+    def digest(self) -> str:
+        """Hash of the settings of every seed with the content of local files: equal in every process of the study."""
+        inputs = [self.config.inputs(self._identity, seed) for seed in self.seeds]
+        return hashlib.sha256(json.dumps([self.hash, inputs], sort_keys=True).encode()).hexdigest()
 
     @property
     def _setting(self) -> Setting:

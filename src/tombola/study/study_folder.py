@@ -13,7 +13,7 @@ from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import read_passes
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, CrossSeedFolder, SeedFolder, seeds_of
+from tombola.study.folder_layout import EVALUATION, RENEWED, CrossSeedFolder, SeedFolder, seeds_of
 from tombola.study.results import TicketVerdict, beside_controls, read_row
 from tombola.study.seed_context import Setting
 from tombola.study.step_record import StepRecord
@@ -149,7 +149,7 @@ class StudyFolder:
         path, config, task = self.folder / "study.json", self.config, setting.task
         there = StudyFacts.read(path) if path.is_file() else None
         # Commands with other settings are of another study, whose results are set aside.
-        earlier = there.command.split("\n") if there is not None and there.hash == hash else []
+        earlier = there.command.split("\n") if there is not None and there.hash.removeprefix(RENEWED) == hash else []
         known = sorted({*seeds, *self.finished_seeds()})
         StudyFacts(
             name=config.name,

@@ -26,7 +26,7 @@ from tombola.foundations.precision import deterministic
 from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
 from tombola.study.scheduler import StepRunner
-from tombola.study.study import Study
+from tombola.study.study import CHANGED, Study
 
 _PAUSE = 0.2
 """Seconds between two messages on progress."""
@@ -84,6 +84,8 @@ def _work(parent: _Parent) -> None:
         warnings.simplefilter("ignore")
         config = StudyConfig.of("quick", **job["config"])
         study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
+        if study.digest != job["digest"]:
+            raise TombolaError(CHANGED)
         study.task.load_shared_state(job["shared_state"])
         steps = {step.what: step for step in study.steps()}
     warnings.showwarning = lambda message, *_, **__: parent.tell(warning=str(message))

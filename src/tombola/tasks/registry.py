@@ -106,6 +106,11 @@ def is_installed(regime: Regime) -> bool:
     return regime.name in _installed
 
 
+def is_ours(regime: Regime) -> bool:
+    """True for a regime of Tombola's; others are of installed packages and callers."""
+    return regime.name in _OURS
+
+
 def named_tasks() -> tuple[str, ...]:
     """Names of all tasks; any other task is the path of one's own data."""
     return tuple(name for regime in regimes() for name in regime.tasks)

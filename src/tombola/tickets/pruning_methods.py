@@ -72,6 +72,8 @@ _words = {
     "random": "weights at random",
 }
 """Criterion → what is pruned by it, in words."""
+OUR_CRITERIA = frozenset(_words)
+"""Criteria of Tombola's; others are those of installed packages and of callers."""
 _LISTED = ((2, 4), (4, 8))
 """Patterns that every table and help lists; of those of other numbers the methods are made as they are named."""
 
