@@ -196,6 +196,14 @@ def test_the_noise_is_that_of_the_pipeline(tmp_path: Path, pipeline: Path) -> No
     assert cast(Any, other.sampler.schedule).config.num_train_timesteps == 1000
 
 
+def test_no_more_steps_are_drawn_than_were_trained(tmp_path: Path) -> None:
+    model = unet(torch.float32)
+    DDPMPipeline(model, DDPMScheduler(num_train_timesteps=10)).save_pretrained(tmp_path / "pipeline")
+    own = image_folder(fill(tmp_path / "all"), str(tmp_path / "pipeline"))
+    assert own.facts()["steps"] == own.sampler.steps == 10
+    assert np.isfinite(score(model, own).score)
+
+
 def test_images_are_compared_as_a_pretrained_network_sees_them(
     tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

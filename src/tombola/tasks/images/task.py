@@ -58,7 +58,7 @@ class ImageTaskOptions:
         schedule: the noise; by default 1,000 steps of the cosine schedule, and the model predicts the noise.
         conditioning: what stands around the denoiser: by default nothing, for one of pixels.
         device: where latents are made, of a split when it is first needed.
-        steps: of the sampler, an image.
+        steps: of the sampler, an image; at most those of the schedule.
         levels: timesteps at which the loss of a held-out image is taken, one in each equal part of the schedule.
         train_rows, dev_rows: use a seeded sample of so many images; None for all.
         search_rows: hold so many training images out as the split `search`; None to search on `dev`.
@@ -121,8 +121,10 @@ class ImageTask(Task):
         self._conditioning = options.conditioning
         self.seen = self._conditioning.shape(train.pixels.shape[1:])
         self._latents: dict[str, Tensor] = {}
-        self.sampler = Sampler(self._schedule, options.steps, bounded=self._conditioning.vae is None)
-        self.passes = float(options.levels + options.steps)
+        # A distilled denoiser may have been trained on fewer.
+        steps = min(options.steps, self._schedule.config.num_train_timesteps)
+        self.sampler = Sampler(self._schedule, steps, bounded=self._conditioning.vae is None)
+        self.passes = float(options.levels + steps)
         self.feature_space = features
         sampled = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows).items()
         self._splits = {
