@@ -283,8 +283,8 @@ class Study(Shown):
         workers = self.worker_count(steps)
         # What is studied, and with what: now, and in the end with the rows that there are then.
         describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
-        describe()
         done = sum(step.done() for step in steps)
+        describe()
         # Whoever looks before the first step is done finds what is true of these settings.
         self.layout.write_rows()
         if done < len(steps):
