@@ -14,7 +14,8 @@ PATCHES = {"setattr", "delattr", "getattr", "hasattr", "setitem", "attrgetter"}
 
 
 def private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__")
+    # Names such as `_repr_html_` are Jupyter's.
+    return name.startswith("_") and not name.endswith("_")
 
 
 @functools.cache

@@ -9,13 +9,15 @@ from builders.fake_study import ROLES
 from tombola.analysis.attention.attention_maps import WEIGHTINGS
 from tombola.analysis.attention.pattern_classes import CLASSES
 from tombola.foundations.slug import slug
-from tombola.study.config import ANALYSES
+from tombola.study.config import ANALYSES, setting_groups
 from tombola.study.folder_layout import STAGES
 from tombola.tickets.kinds import SUPER_TICKETS, TICKET_KINDS, TICKETS
 from tombola.tickets.pruning_methods import METHODS
 
 LISTED = {
     *(*TICKETS, *SUPER_TICKETS, *STAGES, *METHODS, *TICKET_KINDS, *ROLES, *CLASSES, *WEIGHTINGS, *ANALYSES),
+    # Settings of a few values.
+    *(value for _, parts in setting_groups().values() for one in parts for value in one.choices),
     *("none", "full", "guessing", "seeds", "bootstrap", "joint", "magnitude", "random", "mlps", "heads"),
 }
 _CODED = ("raw", "norm")

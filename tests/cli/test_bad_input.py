@@ -63,10 +63,10 @@ def edit(file: Path, change: Callable[[list[str]], list[str]]) -> None:
 
 class TestData:
     def test_a_missing_file(self, tmp_path: Path, data: Path, capsys: Capture) -> None:
-        (data / "dev.tsv").unlink()
+        (data / "train.tsv").unlink()
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", task=data))
-        assert said.startswith(f"{data} holds no dev file")
-        assert "add one" in said
+        assert said.startswith(f"{data} holds no train file")
+        assert "add it" in said
 
     def test_a_missing_folder(self, tmp_path: Path, capsys: Capture) -> None:
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", task=tmp_path / "nowhere"))
@@ -451,7 +451,7 @@ class TestSettings:
             ("epoch: 1\n", "unknown setting 'epoch'; did you mean epochs"),
             ("epochs: many\n", "setting epochs must be a whole number, not 'many'"),
             ("epochs: true\n", "setting epochs must be a whole number, not True"),
-            ("seeds: a\n", "seeds must be a list of different whole numbers from 0, not 'a'"),
+            ("seeds: a\n", "seeds must be different whole numbers from 0, as [0, 1] or 0-4, not 'a'"),
             ("preset: slow\n", "unknown preset 'slow'; known: quick, full, paper"),
             ("threshold: 0\n", "threshold must be above 0 and at most 1"),
         ],

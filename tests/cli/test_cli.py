@@ -251,7 +251,7 @@ class TestStudy:
         assert (config.model, config.task) == ("minilm", "rotten-tomatoes")
         assert (config.recipe.epochs, config.train_rows) == ((3, None) if given else (1, 6000))
         assert options["seeds"] == ((1337, 42, 86, 71, 166) if given else (0,))
-        assert options["out"] == Path("runs")
+        assert Path(options["out"]) == Path("runs")
 
     def test_on_a_terminal_the_bars_are_drawn(
         self, done: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -51,4 +51,7 @@ def test_no_text_becomes_markup_or_code_in_a_browser(
 def test_no_text_becomes_a_command_or_a_formula_in_files(folders: dict[str, Path], tmp_path: Path, what: str) -> None:
     check(folders[what], tmp_path / "out")
     for path in (tmp_path / "out").rglob("*"):
+        # Pixels have no text that anybody reads.
+        if path.suffix in (".png", ".pdf"):
+            continue
         assert path.is_dir() or path.suffix in (".csv", ".tex") or "<b class" not in path.read_text().replace("\\<", "")

@@ -8,6 +8,7 @@ import pytest
 from builders.small_study import read_rows, study_in, timeless
 from tombola.report import build
 from tombola.study.folder_layout import CrossSeedFolder
+from tombola.study.step_record import StepRecord
 from tombola.study.study import Study
 from tombola.tickets.kinds import SUPER_TICKETS
 from tombola.tickets.ticket import Ticket
@@ -33,6 +34,7 @@ def test_a_seed_that_was_killed_early_does_not_stop_others(two: Study, tmp_path:
     out = copied(two, tmp_path / "runs")
     again = study_in(out, seeds=(0, 1), save="none", **SETTINGS)
     shutil.copytree(two.seed_folder(1).full, again.seed_folder(2).full)
+    shutil.copy2(StepRecord.path(two.seed_folder(1).full), StepRecord.path(again.seed_folder(2).full))
     before = timeless(read_rows(two.folder))
     again.run()
     after = timeless(read_rows(again.folder))

@@ -73,9 +73,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     session.check_memory(model, "sampling" if weights else "importance")
     method = named or every_site(anatomy)
     chosen = pruning_method(method)
+    # A preset may train between cuts: a single one has none, and searches of most weights begin with the full model.
+    changed: dict[str, Any] = {} if not once and (chosen.sites or chosen.iterative) else {"iterative": False}
     if once:
         # The settings' default is that of searches.
-        session = replace(session, config=session.config.replaced(neuron_block=settings.get("neuron_block", 1)))
+        changed["neuron_block"] = settings.get("neuron_block", 1)
+    session = replace(session, config=session.config.replaced(**changed))
     cost, weight = _cost(session, method, once=once)
     with (
         publish(options.out) as draft,

@@ -307,7 +307,7 @@ def test_the_command_prunes_once(tmp_path: Path, pipeline: Path, capsys: pytest.
 def test_the_command_searches(tmp_path: Path, pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill(tmp_path / "mine", 60)
     command = ["prune", "--model", str(pipeline), "--task", "images", "--data", str(tmp_path / "mine"), "--json"]
-    options = ["--threshold", "1", "--heads-step", "0.25", "--neurons-step", "0.25", "--no-refine"]
+    options = ["--threshold", "1", "--heads-step", "0.25", "--neurons-step", "0.25", "--no-refine", "--continue"]
     assert main([*command, *options, "--out", str(tmp_path / "found")]) == 0
     result = json.loads(capsys.readouterr().out)
     ticket = Ticket.load(ticket_folder(tmp_path / "found"))

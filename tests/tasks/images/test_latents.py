@@ -165,7 +165,7 @@ def test_commands_prune_score_shrink_and_retrain(
 
 def test_searches_run(folder: Path, pipeline: Path, kind: str, tmp_path: Path) -> None:
     what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
-    steps = ["--threshold", "1", "--heads-step", "0.4", "--neurons-step", "0.4", "--no-refine"]
+    steps = ["--threshold", "0.9", "--heads-step", "0.4", "--neurons-step", "0.4", "--no-refine", "--continue"]
     assert main(["prune", *what, *steps, "--out", str(tmp_path / "found")]) == 0
     assert (ticket_folder(tmp_path / "found").parent / "search.jsonl").is_file()
     Ticket.load(ticket_folder(tmp_path / "found")).check(dissect(load_any(str(pipeline))))

@@ -124,7 +124,7 @@ def test_the_commands_run(
     written = json.loads((tmp_path / "again" / "scheduler" / "scheduler_config.json").read_text())
     flows = kind in ("sd3", "flux")
     assert written["_class_name"] == ("FlowMatchEulerDiscreteScheduler" if flows else "DDIMScheduler")
-    assert main(["shrink", str(pipeline), ticket, "--out", str(tmp_path / "small"), "--no-measure"]) == 0
+    assert main(["shrink", str(pipeline), ticket, "--out", str(tmp_path / "small"), "--no-measure", "--force"]) == 0
     companion = json.loads((tmp_path / "small" / "scheduler" / "scheduler_config.json").read_text())
     assert companion["_class_name"].startswith("FlowMatch") == flows
 
