@@ -50,6 +50,7 @@ def test_the_same_made_again_is_the_same() -> None:
     assert code_fingerprint(same[0]) == code_fingerprint(same[1])
 
 
+@pytest.mark.slow
 def test_it_is_the_same_in_another_process() -> None:
     call = "from builders.toy_rankings import {0}; from tombola.foundations.fingerprint import code_fingerprint as c; "
     code = call.format("output_norm") + "print(c(output_norm))"

@@ -19,6 +19,8 @@ from tombola.tasks.language.bos_token import choose
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.long_texts import beginning, encoded, ending, pieces
 
+pytestmark = pytest.mark.slow
+
 DRAW = random.Random(0)
 WORDS = ["".join(DRAW.choices("abcdeé", k=DRAW.randint(1, 9))) for _ in range(200)]
 GAPS = (" ", " ", " ", "  ", "\n", "\t ", ", ", ". ", "'", " — ")

@@ -21,6 +21,8 @@ from tombola.tasks.language.abilities.catalog import open_abilities
 from tombola.tasks.language.abilities.chance_corrected import measure
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 
+pytestmark = pytest.mark.slow
+
 HEAD = """
 task: {name}
 dataset_path: json
