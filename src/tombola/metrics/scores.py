@@ -5,7 +5,7 @@ Ties and degenerate cases follow scikit-learn (Matthews, F1); constant predictio
 instead of NaN.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -310,6 +310,13 @@ def metric(given: str | Metric | MetricFunction, kind: Literal["classes", "value
         return Metric.of(given, kind=kind)
     check_choice("metric", given, METRICS)
     return METRICS[given]
+
+
+def metric_name(what: str, given: str | Metric | MetricFunction, known: Iterable[str]) -> str:
+    """Name of a metric that goes by its name alone, one of those that are `known`; a TombolaError for others."""
+    name = given if isinstance(given, str) else getattr(given, "name", repr(given))
+    check_choice(what, name, known)
+    return str(name)
 
 
 _TITLES = {

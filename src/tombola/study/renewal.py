@@ -138,8 +138,7 @@ class Renewal:
         rooms = sorted(home.iterdir(), key=lambda room: (len(room.name), room.name)) if home.is_dir() else []
         for room in reversed(rooms):
             there = room / path
-            record = StepRecord.of(there) if there.exists() else None
-            if record is None or record.files is None or step.unlike(record) is not None:
+            if _record_of(there, step) is None:
                 continue
             self.forget()
             for place in (StepRecord.path(there), *_beside(there), there):
@@ -154,8 +153,8 @@ class Renewal:
         """
         for home in self.others:
             there = home / step.result.relative_to(self.folder)
-            record = StepRecord.of(there) if there.exists() else None
-            if record is None or record.files is None or step.unlike(record) is not None:
+            record = _record_of(there, step)
+            if record is None or record.files is None:
                 continue
             if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in record.files}:
                 # That study kept no model, which this one wants.
@@ -169,7 +168,7 @@ class Renewal:
                     if FileStamp.of(target).sha256 != stamp.sha256:
                         raise TombolaError(f"{there.parent / name} is damaged")
                 copied = record.stamped(record.files, draft)
-                names = sorted({Path(name).parts[0] for name in record.files} - {step.result.name})
+                names = _names_beside(step.result, record)
                 step.result.parent.mkdir(parents=True, exist_ok=True)
                 # The result last, as it says that all is there.
                 copied.write(StepRecord.path(step.result))
@@ -219,8 +218,18 @@ def counted(steps: Sequence[StudyStep]) -> str:
 def _beside(result: Path) -> list[Path]:
     """Names that a result's step published beside it, by its record."""
     record = StepRecord.of(result)
-    names = {Path(name).parts[0] for name in (record.files or {})} if record is not None else set()
-    return [result.with_name(name) for name in sorted(names - {result.name})]
+    return [] if record is None else [result.with_name(name) for name in _names_beside(result, record)]
+
+
+def _names_beside(result: Path, record: StepRecord) -> list[str]:
+    return sorted({Path(name).parts[0] for name in record.files or ()} - {result.name})
+
+
+def _record_of(there: Path, step: StudyStep) -> StepRecord | None:
+    """Record of a result elsewhere that is whole, and that the step would make again; None for any other."""
+    record = StepRecord.of(there) if there.exists() else None
+    whole = record is not None and record.files is not None
+    return record if record is not None and whole and step.unlike(record) is None else None
 
 
 def _move(place: Path, target: Path) -> None:

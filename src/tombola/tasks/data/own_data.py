@@ -76,8 +76,8 @@ def read(
     if validation_file is not None and validation_split is not None:
         raise TombolaError("validation_split is for training rows alone; leave it out, or validation_file")
     train, dev = splits(source, validation_file, dataset_config)
-    if dev is not None and validation_split is not None:
-        raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
+    if dev is not None:
+        check_alone(source, validation_split)
     columns = _choose(train, text_column, text_pair_column, label_column)
     names = class_names(train.rows, columns[2])
     tables = {"train": train.table(columns, names)}
@@ -85,15 +85,33 @@ def read(
         tables["dev"] = dev.table(columns, names)
     else:
         tables["train"], tables["dev"] = _split_off(tables["train"], validation_split or SPLIT, regression)
-        n, m = len(tables["dev"].first), len(tables["dev"].first) + len(tables["train"].first)
-        warnings.warn(
-            f"{source} has training rows only: {n} of its {m} rows, drawn with seed 0, judge, and are not trained on; "
-            "give dev rows (--validation-file) to choose them yourself",
-            stacklevel=2,
-        )
+        held = len(tables["dev"].first)
+        warn_of_split(source, held, held + len(tables["train"].first))
     corpus = assemble(str(source), tables, regression=regression, classes=names)
     warn_of_shared_rows(corpus)
     return corpus
+
+
+def check_alone(source: str | Path, validation_split: float | None) -> None:
+    """Refuse a share of training rows to judge where the data have rows that judge; a TombolaError."""
+    if validation_split is not None:
+        raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
+
+
+def too_few(size: int, share: float) -> TombolaError:
+    """Error for rows of which a share cannot be split off."""
+    return TombolaError(
+        f"{size} rows are too few to split a share of {share:g} off that judges; give dev rows (--validation-file)"
+    )
+
+
+def warn_of_split(source: str | Path, held: int, size: int) -> None:
+    """Warn that of so many rows some were drawn to judge."""
+    warnings.warn(
+        f"{source} has training rows only: {held} of its {size} rows, drawn with seed 0, judge, and are not trained "
+        "on; give dev rows (--validation-file) to choose them yourself",
+        stacklevel=3,
+    )
 
 
 @dataclass(frozen=True)
@@ -251,10 +269,7 @@ def _split_off(table: Table, share: float, regression: bool) -> tuple[Table, Tab
                 held += alike[number]
     drawn = {*held}
     if not drawn:
-        raise TombolaError(
-            f"{len(table.first)} rows are too few to split a share of {share:g} off that judges; give dev rows "
-            "(--validation-file)"
-        )
+        raise too_few(len(table.first), share)
     rest = [row for row in range(len(table.first)) if row not in drawn]
     return _rows(table, rest), _rows(table, sorted(drawn))
 

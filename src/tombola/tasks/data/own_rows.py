@@ -1,13 +1,11 @@
 """Rows of the user's own data as they are, for tasks that are no labelled texts: lists, images, CoNLL's files."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import labelled_images, own_data, tagged_words
 from tombola.tasks.data.own_data import DEV, SPLIT
 
@@ -59,9 +57,9 @@ def read(
     else:
         train, dev = own_data.splits(source, validation_file, dataset_config)
         found = {"train": train.all_rows()} | ({} if dev is None else {"dev": dev.all_rows()})
-    if "dev" in found and validation_split is not None:
-        raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
-    if "dev" not in found:
+    if "dev" in found:
+        own_data.check_alone(source, validation_split)
+    else:
         found |= _split_off(found["train"], validation_split or SPLIT, source)
     return found
 
@@ -83,16 +81,10 @@ def _split_off(rows: Any, share: float, source: str) -> dict[str, Any]:
     """Rows in two, of training and of a share, drawn with a seed, that judges."""
     size, held = len(rows), round(share * len(rows))
     if not 0 < held < size:
-        raise TombolaError(
-            f"{size} rows are too few to split a share of {share:g} off that judges; give dev rows (--validation-file)"
-        )
+        raise own_data.too_few(size, share)
     drawn = np.random.default_rng(0).permutation(size)
     dev, train = (np.sort(part).tolist() for part in np.split(drawn, [held]))
-    warnings.warn(
-        f"{source} has training rows only: {held} of its {size} rows, drawn with seed 0, judge, and are not trained "
-        "on; give dev rows (--validation-file) to choose them yourself",
-        stacklevel=3,
-    )
+    own_data.warn_of_split(source, held, size)
     if hasattr(rows, "select"):
         return {"train": rows.select(train), "dev": rows.select(dev)}
     return {"train": [rows[index] for index in train], "dev": [rows[index] for index in dev]}

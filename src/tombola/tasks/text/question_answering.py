@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
 from typing_extensions import override
 
-from tombola.foundations.errors import TombolaError, check_choice, one_line
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.metrics.answer_metrics import answer_f1, exact_match, no_answers, whole_contexts
-from tombola.metrics.scores import NOTHING, Metric, MetricFunction
+from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.questions import Question, Questions, read_rows
 from tombola.tasks.text.fine_tuned import TextTaskOptions
@@ -96,9 +96,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
-        name = given if isinstance(given, str) else getattr(given, "name", repr(given))
-        check_choice("metric of answers", name, METRICS)
-        return METRICS[name](self._gold)
+        return METRICS[metric_name("metric of answers", given, METRICS)](self._gold)
 
     @override
     def facts(self) -> Mapping[str, object]:

@@ -32,37 +32,37 @@ class TaskType:
     make: "Callable[[Mapping[str, Any], TaskOptions, Own, TextTaskOptions], FineTunedTask[Any]]"
 
 
+def _tokenizer(options: "TaskOptions") -> Any:
+    from tombola.checkpoints.loading import tokenizer_of
+
+    return tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
+
+
 def _token_classification(
     rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.checkpoints.loading import tokenizer_of
     from tombola.tasks.text.token_classification import TokenClassificationTask
 
     splits, classes = tagged_words.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
-    return TokenClassificationTask(options.task, splits, classes, tokenizer, made)
+    return TokenClassificationTask(options.task, splits, classes, _tokenizer(options), made)
 
 
 def _multiple_choice(
     rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.checkpoints.loading import tokenizer_of
     from tombola.tasks.text.multiple_choice import MultipleChoiceTask
 
     splits = choices.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
-    return MultipleChoiceTask(options.task, splits, tokenizer, made)
+    return MultipleChoiceTask(options.task, splits, _tokenizer(options), made)
 
 
 def _question_answering(
     rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.checkpoints.loading import tokenizer_of
     from tombola.tasks.text.question_answering import QuestionAnsweringTask
 
     splits = questions.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
-    return QuestionAnsweringTask(options.task, splits, tokenizer, made)
+    return QuestionAnsweringTask(options.task, splits, _tokenizer(options), made)
 
 
 def _image_classification(
@@ -78,12 +78,10 @@ def _image_classification(
 def _text_to_text(
     rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.checkpoints.loading import tokenizer_of
     from tombola.tasks.text.text_to_text import TextToTextTask
 
     splits = text_pairs.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    tokenizer = tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
-    return TextToTextTask(options.task, splits, tokenizer, made)
+    return TextToTextTask(options.task, splits, _tokenizer(options), made)
 
 
 def _sets(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[frozenset[str], ...]:

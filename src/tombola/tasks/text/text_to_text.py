@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerBase
 from typing_extensions import override
 
-from tombola.foundations.errors import check_choice, one_line
-from tombola.metrics.scores import NOTHING, Metric, MetricFunction
+from tombola.foundations.errors import one_line
+from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.metrics.tag_metrics import EXACT_MATCH, TOKEN_ACCURACY
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.text_pairs import TextPairs, read_rows
@@ -83,9 +83,7 @@ class TextToTextTask(TokenizedTask[TextPairs]):
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
-        name = given if isinstance(given, str) else getattr(given, "name", repr(given))
-        check_choice("metric of texts that are written", name, METRICS)
-        return METRICS[name]
+        return METRICS[metric_name("metric of texts that are written", given, METRICS)]
 
     @override
     def facts(self) -> Mapping[str, object]:

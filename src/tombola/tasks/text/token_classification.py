@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerBase
 from typing_extensions import override
 
-from tombola.foundations.errors import TombolaError, check_choice, one_line
-from tombola.metrics.scores import NOTHING, Metric, MetricFunction
+from tombola.foundations.errors import TombolaError, one_line
+from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.metrics.tag_metrics import TOKEN_ACCURACY, entity_f1, marks_entities
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.tagged_words import TaggedWords, read_rows
@@ -93,8 +93,7 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
         if isinstance(given, Metric) and given.kind == "answers":
             return given
-        name = given if isinstance(given, str) else getattr(given, "name", repr(given))
-        check_choice("metric of tags", name, METRICS)
+        name = metric_name("metric of tags", given, METRICS)
         if name == "entity_f1" and not marks_entities(self.classes):
             raise TombolaError("entity_f1 needs tags in IOB (B-PER, I-PER, O); choose token_accuracy")
         return entity_f1(self.classes) if name == "entity_f1" else TOKEN_ACCURACY
