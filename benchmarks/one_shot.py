@@ -41,7 +41,7 @@ from tombola.metrics.statistics import interval, paired_difference
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.text.fine_tuned import TextTaskOptions
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 
 try:
     import torch_pruning
@@ -261,7 +261,7 @@ def cuts(model: PreTrainedModel, task: TextTask, blocks: list[int], seeds: int, 
         if block == blocks[-1]:
             found[f"random, mean of {seeds}"] = drawn(model, task, ticket, seeds)
         print(f"  blocks of {block}: {ticket}", flush=True)
-    sample = TextTask(task.corpus, task.tokenizer, TextTaskOptions(train_rows=SAMPLE))
+    sample = TextTask(task.corpus, task.tokenizer, FineTunedOptions(train_rows=SAMPLE))
     ticket, seconds = half(model, sample, blocks[0], precision)
     found[f"{title(blocks[0])}, {SAMPLE:,} sentences"] = ours(model, task, ticket, seconds)
     if torch_pruning is None:

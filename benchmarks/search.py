@@ -24,7 +24,7 @@ from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tok
 from tombola.foundations.precision import Precision, resolve_precision
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.tasks.data import rotten_tomatoes
-from tombola.tasks.text.fine_tuned import TextTaskOptions
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 
 HEADS_STEP, MLPS_STEP = 7, 1
 
@@ -80,7 +80,7 @@ def main() -> None:
     precision = resolve_precision("auto", torch.device("cpu"))
     tokenizer = tokenizer_of("minilm")
     task = TextTask(
-        rotten_tomatoes.load(), tokenizer, TextTaskOptions(train_rows=options.train_rows, dev_rows=options.sentences)
+        rotten_tomatoes.load(), tokenizer, FineTunedOptions(train_rows=options.train_rows, dev_rows=options.sentences)
     )
     model = task.load("minilm", seed=0)
     train(model, task, Recipe(epochs=1, learning_rate=1e-4), precision=precision)

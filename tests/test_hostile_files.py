@@ -46,12 +46,12 @@ from tombola.study.study_file import StudyFile
 from tombola.study.study_folder import StudyFolder
 from tombola.study.transfer_study import FinishedStudy
 from tombola.tasks.data import own_data
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tasks.images import image_folder
 from tombola.tasks.images.features import PretrainedNetwork
 from tombola.tasks.language.abilities.catalog import open_abilities
 from tombola.tasks.language.abilities.language_modelling import training_text
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
-from tombola.tasks.text.task import TextTask
 from tombola.tickets.find_tickets import find_tickets
 from tombola.tickets.import_masks import import_masks, read_masks
 from tombola.tickets.ticket import Ticket

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
+    from tombola.tasks.fine_tuned.image_classification import ImageClassificationTask
+    from tombola.tasks.fine_tuned.multiple_choice import MultipleChoiceTask
+    from tombola.tasks.fine_tuned.question_answering import QuestionAnsweringTask
+    from tombola.tasks.fine_tuned.text_classification import TextTask
+    from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
+    from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
     from tombola.tasks.images.task import ImageTask
     from tombola.tasks.language.task import LanguageTask
-    from tombola.tasks.text.image_classification import ImageClassificationTask
-    from tombola.tasks.text.multiple_choice import MultipleChoiceTask
-    from tombola.tasks.text.question_answering import QuestionAnsweringTask
-    from tombola.tasks.text.task import TextTask
-    from tombola.tasks.text.text_to_text import TextToTextTask
-    from tombola.tasks.text.token_classification import TokenClassificationTask
     from tombola.tickets.import_masks import import_masks
     from tombola.tickets.ticket import Ticket
     from tombola.training.loop import retrain, train
@@ -130,12 +130,12 @@ _HOMES = {
     "tombola.study.study": ("Study",),
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
-    "tombola.tasks.text.task": ("TextTask",),
-    "tombola.tasks.text.token_classification": ("TokenClassificationTask",),
-    "tombola.tasks.text.multiple_choice": ("MultipleChoiceTask",),
-    "tombola.tasks.text.text_to_text": ("TextToTextTask",),
-    "tombola.tasks.text.question_answering": ("QuestionAnsweringTask",),
-    "tombola.tasks.text.image_classification": ("ImageClassificationTask",),
+    "tombola.tasks.fine_tuned.text_classification": ("TextTask",),
+    "tombola.tasks.fine_tuned.token_classification": ("TokenClassificationTask",),
+    "tombola.tasks.fine_tuned.multiple_choice": ("MultipleChoiceTask",),
+    "tombola.tasks.fine_tuned.text_to_text": ("TextToTextTask",),
+    "tombola.tasks.fine_tuned.question_answering": ("QuestionAnsweringTask",),
+    "tombola.tasks.fine_tuned.image_classification": ("ImageClassificationTask",),
     "tombola.checkpoints.loading": ("tokenizer_of",),
     "tombola.tickets.ticket": ("Ticket",),
     "tombola.training.loop": ("retrain", "train"),

@@ -26,7 +26,7 @@ from tombola.architectures.dissect import dissect
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Batch, Output
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tickets.ticket import Ticket
 
 LAYERS, HEADS, HIDDEN, MLP, VOCABULARY = 3, 4, 32, 48, 64

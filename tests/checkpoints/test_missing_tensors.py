@@ -16,7 +16,7 @@ from builders.unets import unet
 from tombola.checkpoints.loading import load_model
 from tombola.checkpoints.model_libraries import load_any
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 
 TASK = TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer())
 OPENED: dict[str, Callable[[str], Any]] = {

@@ -24,7 +24,7 @@ from tombola.checkpoints.loading import load_model, outline, tokenizer_of
 from tombola.checkpoints.model_libraries import TRANSFORMERS, load_any
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tickets.ticket import Ticket
 
 TASK = TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer())

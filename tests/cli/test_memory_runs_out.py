@@ -16,7 +16,7 @@ CHILD = """
 import resource, sys
 import torch
 from tombola.cli.main import main
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 
 output = TextTask.output
 

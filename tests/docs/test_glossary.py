@@ -23,7 +23,7 @@ def test_values_of_rows_are_explained(word: str) -> None:
 
 @pytest.mark.parametrize("word", [*ANALYSES, *(regime.name for regime in regimes())])
 def test_analyses_and_regimes_are_named(word: str) -> None:
-    assert re.search(rf"\b{word.replace('-', '[ -]').rstrip('s')}", PAGE, re.I), word
+    assert re.search(rf"\b{re.sub('[-_]', '[-_ ]', word).rstrip('s')}", PAGE, re.I), word
 
 
 def test_a_word_has_one_meaning() -> None:

@@ -19,8 +19,8 @@ from tombola.foundations.settings import setting_fields
 from tombola.pruning.search.options import SearchOptions
 from tombola.study.config import ANALYSES, StudyConfig, setting_groups
 from tombola.study.study_file import RUN, StudyFile, json_schema
+from tombola.tasks.fine_tuned.regime import PRESETS
 from tombola.tasks.registry import named_tasks, regime_of, regimes
-from tombola.tasks.text.regime import PRESETS
 from tombola.training import lora
 from tombola.training.recipe import Recipe
 

@@ -39,7 +39,7 @@ from tombola.study.folder_layout import EVALUATION, SEARCH_EVALUATION
 from tombola.study.results import Row
 from tombola.study.seed_context import SeedContext
 from tombola.study.study import Study
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
 from tombola.tickets.ticket import Ticket
 

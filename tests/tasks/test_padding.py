@@ -20,8 +20,8 @@ from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.tasks.base import Batch
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tasks.padding import known_padding, padded_left, padded_right
-from tombola.tasks.text.task import TextTask
 
 CLASSIFIERS = [
     name

@@ -14,7 +14,7 @@ from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.config import StudyConfig
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe, Rewinding

@@ -23,8 +23,8 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.config import StudyConfig
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
-from tombola.tasks.text.fine_tuned import TextTaskOptions
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.recipe import Recipe
 
@@ -40,7 +40,9 @@ VALUES: dict[str, Callable[[], Any]] = {
     "subnetwork": lambda: shrunk(MODEL, some_sites(MODEL, 0)),
     "masked subnetwork": lambda: masked(MODEL, some_sites(MODEL, 0)),
     "task": lambda: TASK,
-    "task of another metric": lambda: TextTask(TASK.corpus, tokenizer(), TextTaskOptions(score="matthews_correlation")),
+    "task of another metric": lambda: TextTask(
+        TASK.corpus, tokenizer(), FineTunedOptions(score="matthews_correlation")
+    ),
     "language task": language_models.task,
     "image metrics": lambda: (FID, KID, PRECISION, RECALL, class_balance(np.argmax, 3)),
     "corpus": lambda: TASK.corpus,

@@ -16,7 +16,7 @@ from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 if TYPE_CHECKING:
     from tombola.tasks.base import Task
 
-_OURS = ("text", "language", "images")
+_OURS = ("fine_tuned", "language", "images")
 ENTRY_POINTS = "tombola.regimes"
 """Group of the entry points by which an installed package brings regimes of its own."""
 TAKEN = frozenset(

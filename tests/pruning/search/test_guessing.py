@@ -18,7 +18,7 @@ from tombola.pruning.one_shot import one_shot
 from tombola.pruning.search.guessing import GuessingWarning, check_full_model, no_better
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 

@@ -16,10 +16,10 @@ from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.metrics.statistics import interval, paired_difference
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.corpus import Corpus, Texts
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, class_order, names_of
+from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
 from tombola.tasks.padding import ends_with_padding, first_position, known_padding
-from tombola.tasks.text.fine_tuned import TextTaskOptions, class_order, names_of
-from tombola.tasks.text.tokenized import TokenizedTask
 
 _SURE = 0.999
 """Level at which a model's outputs are said to mean something else: a model at chance must not be accused."""
@@ -41,9 +41,9 @@ class TextTask(TokenizedTask[Texts]):
     weighs_classes = True
 
     def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: TextTaskOptions | None = None
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: FineTunedOptions | None = None
     ) -> None:
-        options = options or TextTaskOptions()
+        options = options or FineTunedOptions()
         check_choice("class_weights", options.class_weights, ("none", "balanced"))
         if corpus.regression and options.class_weights != "none":
             raise TombolaError("class_weights are of classes, and the labels are values; leave them out")
@@ -84,14 +84,14 @@ class TextTask(TokenizedTask[Texts]):
             train, dev: the rows; label names are read from `train`.
             text_column, text_pair_column, label_column: names of the columns.
             regression: the label is a number to be met, not a class.
-            options: fields of `TextTaskOptions`.
+            options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
         """
         columns = text_column, text_pair_column, label_column
         corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
-        return cls(corpus, tokenizer, TextTaskOptions(**options))
+        return cls(corpus, tokenizer, FineTunedOptions(**options))
 
     @override
     def facts(self) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import NOTHING
 from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.subnetworks.subnetwork import whole
-from tombola.tasks.text.token_classification import TokenClassificationTask
+from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 

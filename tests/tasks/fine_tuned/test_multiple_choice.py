@@ -17,7 +17,7 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.equivalence import largest_difference
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
-from tombola.tasks.text.multiple_choice import MultipleChoiceTask
+from tombola.tasks.fine_tuned.multiple_choice import MultipleChoiceTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask, S
 from tombola.tasks.padding import first_position, position_table
-from tombola.tasks.text.fine_tuned import FineTunedTask, S, TextTaskOptions
 
 
 class TokenizedTask(FineTunedTask[S]):
@@ -35,7 +35,7 @@ class TokenizedTask(FineTunedTask[S]):
         *,
         score: str,
         pairs: bool = False,
-        options: TextTaskOptions,
+        options: FineTunedOptions,
     ) -> None:
         super().__init__(name, splits, tokenizer, score=score, options=options)
         self.tokenizer = tokenizer

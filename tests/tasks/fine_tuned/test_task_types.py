@@ -26,9 +26,9 @@ from tombola.foundations.errors import TombolaError
 from tombola.report import build
 from tombola.study.config import StudyConfig
 from tombola.study.study import Study
-from tombola.tasks.text.fine_tuned import FineTunedTask
-from tombola.tasks.text.regime import TextSettings
-from tombola.tasks.text.task_types import TASK_TYPES, TEXT
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedTask
+from tombola.tasks.fine_tuned.regime import FineTunedSettings
+from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT
 
 SETTINGS: Mapping[str, Any] = {
     **{"train_rows": 96, "dev_rows": 48, "epochs": 2, "batch_size": 16, "learning_rate": 5e-3, "max_length": 24},
@@ -81,7 +81,7 @@ def opened(home: Path, name: str, **settings: Any) -> FineTunedTask[Any]:
 
 
 def test_the_setting_names_every_type() -> None:
-    hint = TextSettings.__annotations__["task_type"]
+    hint = FineTunedSettings.__annotations__["task_type"]
     assert get_args(get_args(hint)[0]) == ("auto", TEXT, *TASK_TYPES)
 
 

@@ -17,8 +17,8 @@ from tombola.metrics.answer_metrics import answer_f1, exact_match, no_answers, w
 from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.questions import Question, Questions, read_rows
-from tombola.tasks.text.fine_tuned import TextTaskOptions
-from tombola.tasks.text.tokenized import TokenizedTask
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 
 METRICS = {"answer_f1": answer_f1, "exact_match": exact_match}
 _LONGEST = 30
@@ -52,9 +52,9 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         name: str,
         splits: Mapping[str, Questions],
         tokenizer: PreTrainedTokenizerBase,
-        options: TextTaskOptions | None = None,
+        options: FineTunedOptions | None = None,
     ) -> None:
-        options = options or TextTaskOptions()
+        options = options or FineTunedOptions()
         self._rows: list[Question] = [row for split in splits.values() for row in split.rows]
         self._gold = [row.gold for row in self._rows]
         # The same question may be in several splits, as held-out rows are.
@@ -86,13 +86,13 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         Args:
             train, dev: the rows, in SQuAD's columns.
             text_column, label_column: names of the columns of question and answers.
-            options: fields of `TextTaskOptions`.
+            options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column, or an answer does not stand in its context.
         """
         splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, tokenizer, TextTaskOptions(**options))
+        return cls(name, splits, tokenizer, FineTunedOptions(**options))
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:

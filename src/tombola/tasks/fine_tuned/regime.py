@@ -1,4 +1,4 @@
-"""Text classification and regression as a regime: GLUE, Rotten Tomatoes, and labelled texts of one's own."""
+"""Fine-tuned models as a regime: GLUE, Rotten Tomatoes, and labelled texts, images or other rows of one's own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +38,7 @@ _setting = described(_GROUP)
 
 
 @settings
-class TextSettings(RegimeSettings):
+class FineTunedSettings(RegimeSettings):
     """Settings of labelled texts: where they come from, and how they are scored."""
 
     files = ("data", "validation_file")
@@ -72,15 +72,15 @@ class TextSettings(RegimeSettings):
     search_metric: Annotated[Text | None, _setting("score that searches go by, where it is not the task's own")] = None
 
 
-class TextRegime(Regime):
+class FineTunedRegime(Regime):
     """Encoders, and the sequence classifiers of decoders. A task without a name is a path of texts of one's own."""
 
-    name = "text"
+    name = "fine_tuned"
     subject = "labelled texts"
     judges = "models that label texts or images"
     presets = MappingProxyType(dict.fromkeys((*GLUE, "rotten-tomatoes"), PRESETS))
     seeds = SEEDS
-    settings = TextSettings
+    settings = FineTunedSettings
     group = _GROUP
     help = (
         "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
@@ -96,7 +96,7 @@ class TextRegime(Regime):
         return dict(PRESETS)
 
     @override
-    def check(self, options: TaskOptions, own: TextSettings) -> None:
+    def check(self, options: TaskOptions, own: FineTunedSettings) -> None:
         if own.data is not None and options.task not in GLUE:
             raise TombolaError(
                 f"data is for GLUE's TSV files, and {options.task!r} is no GLUE task; give your own data as task"
@@ -117,11 +117,11 @@ class TextRegime(Regime):
             raise TombolaError(f"{given} is for the task type text-classification, not for {own.task_type}")
 
     @override
-    def open(self, options: TaskOptions, own: TextSettings, name: str) -> "Task":
+    def open(self, options: TaskOptions, own: FineTunedSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
-        from tombola.tasks.text.task import TextTask
-        from tombola.tasks.text.task_types import TASK_TYPES, TEXT, rows_of, task_type_of
+        from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, rows_of, task_type_of
+        from tombola.tasks.fine_tuned.text_classification import TextTask
 
         if options.task not in self.tasks and (kind := task_type_of(options, own)) != TEXT:
             rows = rows_of(options, own)
@@ -147,11 +147,11 @@ class TextRegime(Regime):
         )
 
 
-def _options(options: TaskOptions, own: TextSettings, name: str, sizes: tuple[int, int], **more: Any) -> Any:
+def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tuple[int, int], **more: Any) -> Any:
     """Options of a task of so many training and dev rows."""
-    from tombola.tasks.text.fine_tuned import TextTaskOptions
+    from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 
-    return TextTaskOptions(
+    return FineTunedOptions(
         search=own.search_metric,
         class_weights=own.class_weights,
         max_length=options.max_length,
@@ -165,7 +165,7 @@ def _options(options: TaskOptions, own: TextSettings, name: str, sizes: tuple[in
     )
 
 
-def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, tuple[str, ...]]:
+def _corpus(options: TaskOptions, own: FineTunedSettings) -> tuple[Any, tuple[str, ...]]:
     """The data, and its metrics, the primary one first."""
     from tombola.tasks.data import glue, own_data, rotten_tomatoes
 
@@ -187,4 +187,4 @@ def _corpus(options: TaskOptions, own: TextSettings) -> tuple[Any, tuple[str, ..
     return corpus, (own.metric or ("pearson" if own.regression else "accuracy"),)
 
 
-REGIME = TextRegime()
+REGIME = FineTunedRegime()

@@ -18,8 +18,8 @@ from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.metrics.tag_metrics import EXACT_MATCH, TOKEN_ACCURACY
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.text_pairs import TextPairs, read_rows
-from tombola.tasks.text.fine_tuned import TextTaskOptions
-from tombola.tasks.text.tokenized import TokenizedTask
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 
 METRICS = {metric.name: metric for metric in (TOKEN_ACCURACY, EXACT_MATCH)}
 _STACKS = "of one stack of layers, and the models of this task have an encoder and a decoder"
@@ -50,9 +50,9 @@ class TextToTextTask(TokenizedTask[TextPairs]):
         name: str,
         splits: Mapping[str, TextPairs],
         tokenizer: PreTrainedTokenizerBase,
-        options: TextTaskOptions | None = None,
+        options: FineTunedOptions | None = None,
     ) -> None:
-        super().__init__(name, splits, tokenizer, score="token_accuracy", options=options or TextTaskOptions())
+        super().__init__(name, splits, tokenizer, score="token_accuracy", options=options or FineTunedOptions())
         if self.metric.name == "token_accuracy" and "exact_match" not in self.more:
             self.more = {**self.more, "exact_match": ("dev", EXACT_MATCH)}
 
@@ -73,13 +73,13 @@ class TextToTextTask(TokenizedTask[TextPairs]):
         Args:
             train, dev: the rows.
             text_column, label_column: names of the columns of text and target; by default usual ones.
-            options: fields of `TextTaskOptions`.
+            options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column or a text.
         """
         splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, tokenizer, TextTaskOptions(**options))
+        return cls(name, splits, tokenizer, FineTunedOptions(**options))
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:

@@ -14,9 +14,9 @@ from typing_extensions import override
 from tombola.foundations.errors import one_line
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.choices import Choices, read_rows
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
-from tombola.tasks.text.fine_tuned import TextTaskOptions
-from tombola.tasks.text.tokenized import TokenizedTask
 
 _TEXTS = "its examples are several texts each"
 
@@ -57,9 +57,9 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
         name: str,
         splits: Mapping[str, Choices],
         tokenizer: PreTrainedTokenizerBase,
-        options: TextTaskOptions | None = None,
+        options: FineTunedOptions | None = None,
     ) -> None:
-        super().__init__(name, splits, tokenizer, score="accuracy", pairs=True, options=options or TextTaskOptions())
+        super().__init__(name, splits, tokenizer, score="accuracy", pairs=True, options=options or FineTunedOptions())
         self.answers = len(self.splits["train"].seconds[0])
         self.check_metrics(classes=self.answers)
 
@@ -80,13 +80,13 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
         Args:
             train, dev: the rows, in SWAG's columns or as a question and a list of answers.
             text_column, label_column: names of the columns of the question and of the right answer.
-            options: fields of `TextTaskOptions`.
+            options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column or an answer, or its label is none of its answers.
         """
         splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, tokenizer, TextTaskOptions(**options))
+        return cls(name, splits, tokenizer, FineTunedOptions(**options))
 
     @override
     def facts(self) -> Mapping[str, object]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words, text_pairs
 
 if TYPE_CHECKING:
+    from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask
     from tombola.tasks.regime import TaskOptions
-    from tombola.tasks.text.fine_tuned import FineTunedTask, TextTaskOptions
 
 Own = Any
 """Settings of the regime, whose module asks this one."""
@@ -29,7 +29,7 @@ class TaskType:
     """
 
     known_by: tuple[frozenset[str], ...]
-    make: "Callable[[Mapping[str, Any], TaskOptions, Own, TextTaskOptions], FineTunedTask[Any]]"
+    make: "Callable[[Mapping[str, Any], TaskOptions, Own, FineTunedOptions], FineTunedTask[Any]]"
 
 
 def _tokenizer(options: "TaskOptions") -> Any:
@@ -39,36 +39,36 @@ def _tokenizer(options: "TaskOptions") -> Any:
 
 
 def _token_classification(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.tasks.text.token_classification import TokenClassificationTask
+    from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
 
     splits, classes = tagged_words.read_rows(rows, own.text_column, own.label_column, name=options.task)
     return TokenClassificationTask(options.task, splits, classes, _tokenizer(options), made)
 
 
 def _multiple_choice(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.tasks.text.multiple_choice import MultipleChoiceTask
+    from tombola.tasks.fine_tuned.multiple_choice import MultipleChoiceTask
 
     splits = choices.read_rows(rows, own.text_column, own.label_column, name=options.task)
     return MultipleChoiceTask(options.task, splits, _tokenizer(options), made)
 
 
 def _question_answering(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.tasks.text.question_answering import QuestionAnsweringTask
+    from tombola.tasks.fine_tuned.question_answering import QuestionAnsweringTask
 
     splits = questions.read_rows(rows, own.text_column, own.label_column, name=options.task)
     return QuestionAnsweringTask(options.task, splits, _tokenizer(options), made)
 
 
 def _image_classification(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.tasks.text.image_classification import ImageClassificationTask, image_processor_of
+    from tombola.tasks.fine_tuned.image_classification import ImageClassificationTask, image_processor_of
 
     splits, classes = labelled_images.read_rows(rows, own.text_column, own.label_column, name=options.task)
     processor = image_processor_of(options.model, trust_remote_code=options.trust_remote_code)
@@ -76,9 +76,9 @@ def _image_classification(
 
 
 def _text_to_text(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "TextTaskOptions"
+    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
 ) -> "FineTunedTask[Any]":
-    from tombola.tasks.text.text_to_text import TextToTextTask
+    from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
 
     splits = text_pairs.read_rows(rows, own.text_column, own.label_column, name=options.task)
     return TextToTextTask(options.task, splits, _tokenizer(options), made)

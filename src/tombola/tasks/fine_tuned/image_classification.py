@@ -16,7 +16,7 @@ from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.labelled_images import LabelledImages, read_rows
-from tombola.tasks.text.fine_tuned import FineTunedTask, TextTaskOptions, class_order, names_of
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask, class_order, names_of
 
 
 def image_processor_of(source: str, *, trust_remote_code: bool = False) -> Any:
@@ -51,9 +51,9 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
         splits: Mapping[str, LabelledImages],
         classes: Sequence[str],
         processor: Any,
-        options: TextTaskOptions | None = None,
+        options: FineTunedOptions | None = None,
     ) -> None:
-        super().__init__(name, splits, processor, score="accuracy", options=options or TextTaskOptions())
+        super().__init__(name, splits, processor, score="accuracy", options=options or FineTunedOptions())
         self.classes = tuple(classes)
         self.processor = processor
         self.check_metrics(classes=len(classes))
@@ -75,13 +75,13 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
         Args:
             train, dev: the rows: an image, its path, or its file's bytes, and a label.
             image_column, label_column: names of the columns; by default `image` and `label`.
-            options: fields of `TextTaskOptions`.
+            options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column, an image is none, or a class has no training image.
         """
         splits, classes = read_rows({"train": train, "dev": dev}, image_column, label_column, name=name)
-        return cls(name, splits, classes, processor, TextTaskOptions(**options))
+        return cls(name, splits, classes, processor, FineTunedOptions(**options))
 
     @override
     def facts(self) -> Mapping[str, object]:

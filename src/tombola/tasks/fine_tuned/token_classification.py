@@ -17,8 +17,8 @@ from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.metrics.tag_metrics import TOKEN_ACCURACY, entity_f1, marks_entities
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.tagged_words import TaggedWords, read_rows
-from tombola.tasks.text.fine_tuned import TextTaskOptions, class_order, names_of
-from tombola.tasks.text.tokenized import TokenizedTask
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, class_order, names_of
+from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 
 METRICS = ("token_accuracy", "entity_f1")
 
@@ -49,9 +49,9 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
         splits: Mapping[str, TaggedWords],
         classes: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
-        options: TextTaskOptions | None = None,
+        options: FineTunedOptions | None = None,
     ) -> None:
-        options = options or TextTaskOptions()
+        options = options or FineTunedOptions()
         self.classes = tuple(classes)
         score = "entity_f1" if marks_entities(classes) else "token_accuracy"
         super().__init__(name, splits, tokenizer, score=score, options=options)
@@ -81,13 +81,13 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
         Args:
             train, dev: the rows; names of tags are read from `train`.
             text_column, label_column: names of the columns of words and of tags; by default the usual ones.
-            options: fields of `TextTaskOptions`.
+            options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column, has not as many tags as words, or a tag that training does not have.
         """
         splits, classes = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, classes, tokenizer, TextTaskOptions(**options))
+        return cls(name, splits, classes, tokenizer, FineTunedOptions(**options))
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:

@@ -47,7 +47,7 @@ class Preprocessor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTaskOptions:
+class FineTunedOptions:
     """Options of a task of texts.
 
     Attributes:
@@ -110,7 +110,7 @@ class FineTunedTask(Task, Generic[S]):
         preprocessor: Preprocessor,
         *,
         score: str,
-        options: TextTaskOptions,
+        options: FineTunedOptions,
     ) -> None:
         if options.class_weights != "none" and not self.weighs_classes:
             raise TombolaError("class_weights are for text classification; leave them out")

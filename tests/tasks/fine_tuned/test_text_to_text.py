@@ -16,7 +16,7 @@ from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import whole
-from tombola.tasks.text.text_to_text import TextToTextTask
+from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 

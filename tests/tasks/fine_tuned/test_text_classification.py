@@ -34,8 +34,8 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.text.fine_tuned import TextTaskOptions
-from tombola.tasks.text.task import TextTask
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 
@@ -346,14 +346,14 @@ def test_a_second_dev_split_has_its_own_metric() -> None:
     corpus = Corpus(
         "mnli", {"train": texts(50, 1), "dev": texts(20, 2), "dev_mismatched": texts(30, 3)}, ("bad", "good")
     )
-    task = TextTask(corpus, tokenizer(), TextTaskOptions(more={"accuracy": "dev_mismatched"}, dev_rows=15))
+    task = TextTask(corpus, tokenizer(), FineTunedOptions(more={"accuracy": "dev_mismatched"}, dev_rows=15))
     (name, (split, metric)), *others = task.more.items()
     assert others == []
     assert (name, split, metric.name) == ("accuracy_mismatched", "dev_mismatched", "accuracy")
     assert (task.size("dev"), task.size("dev_mismatched")) == (15, 15)
     found = score(classifier(), task, options=EvaluationOptions(split))
     assert found.score == metric.score(found.predictions, task.references(split))
-    assert TextTask(corpus, tokenizer(), TextTaskOptions(more={"f1": "dev"})).more["f1"][0] == "dev"
+    assert TextTask(corpus, tokenizer(), FineTunedOptions(more={"f1": "dev"})).more["f1"][0] == "dev"
 
 
 def test_regression_has_squared_errors_values_and_the_mean(checkpoint: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tombola.pruning.weight_criteria import WeightCut
 from tombola.pruning.weight_pruning import prune_weights
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data.labelled_images import folder_rows, is_image_folder
-from tombola.tasks.text.image_classification import ImageClassificationTask
+from tombola.tasks.fine_tuned.image_classification import ImageClassificationTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe

@@ -16,7 +16,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
 from tombola.subnetworks.equivalence import largest_difference
 from tombola.subnetworks.subnetwork import masked, shrunk, whole
-from tombola.tasks.text.question_answering import QuestionAnsweringTask
+from tombola.tasks.fine_tuned.question_answering import QuestionAnsweringTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe
 

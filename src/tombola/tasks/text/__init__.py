@@ -1,1 +1,0 @@
-"""Text classification and regression: encoders, and the sequence classifiers of decoders."""
