@@ -46,6 +46,11 @@ class Schedule:
         """Let the steps that need it begin, even if it is an analysis that published nothing."""
         self._missing.discard(step.result)
 
+    @property
+    def waiting(self) -> int:
+        """Number of steps that have not been taken."""
+        return len(self._waiting)
+
     def put_back(self, step: StudyStep) -> None:
         """Let a step wait again that was taken."""
         self._waiting.append(step)
@@ -175,11 +180,18 @@ class _SharedJob:
 
     def run(self, published: Callable[[], None]) -> None:
         self._give()
-        while self._pool.busy():
+        while self._pool.busy() or self._schedule.waiting:
+            if not self._pool.busy():
+                self._bars.say("waiting for a worker of the cluster")
+                self._pool.await_worker()
+                self._give()
+                continue
             worker, message = self._pool.receive()
             match message:
                 case {"advance": int(examples)}:
                     worker.line.advance(examples)
+                    # A cluster may have grown.
+                    self._give()
                 case {"note": str(text)}:
                     worker.line.note(text)
                 case {"warning": str(text)}:

@@ -181,6 +181,7 @@ class WorkerPool:
         self._workers: dict[str, Worker] = {}
         self._events: _Events = queue.SimpleQueue()
         self._looked = time.monotonic()
+        self._known: list[str] = []
         self._started = 0
         self._open = contextlib.ExitStack()
 
@@ -227,6 +228,7 @@ class WorkerPool:
                         "--cluster out"
                     ) from error
             self._client.subscribe_topic("tombola", self._heard)
+            self._look()
             self._open = opened.pop_all()
         return self
 
@@ -259,6 +261,12 @@ class WorkerPool:
         """True if another one may be had."""
         return len(self._workers) < self.size and (self._address is None or bool(self._free()))
 
+    def await_worker(self) -> None:
+        """Wait until another one may be had: a cluster may have none yet, or none any more."""
+        while not self.can_start():
+            time.sleep(1)
+            self._look()
+
     def start(self, line: ProgressLine, threads: int) -> Worker:
         """Take another worker, of whose process so many threads is the share."""
         if self._address is not None:
@@ -273,8 +281,7 @@ class WorkerPool:
 
     def _free(self) -> list[str]:
         """Addresses of the cluster's workers that this pool has not taken."""
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
-        return [address for address in known if address not in self._workers]
+        return [address for address in self._known if address not in self._workers]
 
     def submit(self, worker: Worker, step: StudyStep, seed: int | None, threads: int) -> None:
         """Submit a step to a worker, to be run with so many threads."""
@@ -291,6 +298,7 @@ class WorkerPool:
     def dismiss(self, worker: Worker) -> None:
         """End a worker, and be smaller by it."""
         del self._workers[worker.name]
+        self._known = [address for address in self._known if address != worker.name]
         if worker.process is not None:
             worker.process.kill()
             worker.process.join()
@@ -314,15 +322,17 @@ class WorkerPool:
                     return worker, message
 
     def _look(self) -> None:
-        """Find the workers that hang, and those that a cluster has no more."""
-        known = {} if self._address is None else self._client.scheduler_info(n_workers=-1)["workers"]
+        """Find the workers that a cluster has now, and those that hang."""
+        if self._address is not None:
+            self._known = [*self._client.scheduler_info(n_workers=-1)["workers"]]
         for worker in self._workers.values():
-            if worker.process is not None:
-                with contextlib.suppress(psutil.Error):
-                    if worker.hangs(worker.process.seconds(), PAUSE):
-                        self._events.put((worker.name, {"lost": None, "text": ""}))
-            elif worker.name not in known:
-                self._events.put((worker.name, {"lost": 1, "text": "it left the cluster"}))
+            if worker.process is None:
+                if worker.name not in self._known:
+                    self._events.put((worker.name, {"lost": 1, "text": "it left the cluster"}))
+                continue
+            with contextlib.suppress(psutil.Error):
+                if worker.hangs(worker.process.seconds(), PAUSE):
+                    self._events.put((worker.name, {"lost": None, "text": ""}))
 
     def _heard(self, event: tuple[float, Message]) -> None:
         message = dict(event[1])
