@@ -110,7 +110,7 @@ def misread_classes(
     counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(counts, (given[there], right[there]), 1)
     _, best = linear_sum_assignment(counts, maximize=True)
-    renamed = np.where(given == NOTHING, NOTHING, best[given])
+    renamed = np.where(given == NOTHING, NOTHING, best[given.clip(min=0)])
     low, _ = interval(metric, renamed, references, seed=0, level=SURE)
     _, _, high = paired_difference(metric, predictions, renamed, references, seed=0, level=SURE)
     # Clearly worse than with its outputs renamed, which are better than guessing, while its own are not.
