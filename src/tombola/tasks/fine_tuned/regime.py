@@ -32,7 +32,7 @@ Prasanna et al. 2020 ran, see docs/protocol.md."""
 SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86, 71, 166)})
 """The seeds of the paper's code."""
 _GROUP = "labelled texts"
-OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match")
+OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match", "rouge1", "rouge2", "rougeL")
 """Metrics of other task types, which data without one may turn out to be of."""
 _setting = described(_GROUP)
 
