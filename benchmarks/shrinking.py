@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tombola import Ticket, controls, dissect
 from tombola.checkpoints.loading import load_model
-from tombola.profiling.model_cost import compare, sentence, table
+from tombola.profiling.model_cost import CostOptions, compare, sentence, table
 from tombola.tickets.kinds import TicketKind
 
 GOAL = 0.9
@@ -69,9 +69,8 @@ def main() -> None:
         model = load_model(source, getattr(torch, options.dtype)).to(options.device)
         for name, ticket in tickets(model, options.seed):
             for length in options.lengths:
-                costs = compare(
-                    model, ticket, length=length, repeats=options.repeats, memory=length == max(options.lengths)
-                )
+                memory = length == max(options.lengths)
+                costs = compare(model, ticket, CostOptions(length, repeats=options.repeats, memory=memory))
                 console.print(f"\n{source}, {name}: {ticket}", highlight=False, markup=False)
                 console.print(table(costs))
                 console.print(sentence(costs), highlight=False)
