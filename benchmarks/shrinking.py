@@ -23,7 +23,7 @@ from results_file import ResultsFile
 from tombola import Ticket, controls, dissect
 from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.checkpoints.loading import load_model
-from tombola.profiling.model_cost import compare, passes, table
+from tombola.profiling.model_cost import CostOptions, compare, passes, table
 from tombola.subnetworks.gates import Variant
 from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.kinds import TicketKind
@@ -99,7 +99,7 @@ def main() -> None:
                 if results.has(source, name, length):
                     continue
                 # What does not depend on how busy the machine is; a pass of the smallest batch is timed in passing.
-                costs = compare(model, ticket, length=length, batches=BATCHES, repeats=1, memory=True)
+                costs = compare(model, ticket, CostOptions(length, batches=BATCHES, repeats=1, memory=True))
                 fixed = {
                     variant: {name: getattr(one, name) for name in ("parameters", "disk", "multiply_adds", "memory")}
                     for variant, one in costs.variants.items()

@@ -23,6 +23,7 @@ def against(method: str, one: str, other: str, field: str = "score") -> OverSeed
     return over_seeds(*(scores("digits", *place, field) for place in places))
 
 
+# Long: a section's sentences in their order on the page, each beside the figures that it rests on.
 def what_tickets_of_a_denoiser_draw() -> Iterator[str]:
     """Limits of weights and of channels."""
     about = read("digits/study.json")

@@ -96,7 +96,7 @@ def test_wanda_and_samples_take_both_sides() -> None:
 def test_rows_that_do_not_fit_are_one_clear_line() -> None:
     with pytest.raises(TombolaError, match=r"dev row 0 .* has '' where a text should be"):
         build(dev=[{"source": "word1", "target": ""}])
-    with pytest.raises(TombolaError, match=r"has no column 'goal' for the target; there are: source, target"):
+    with pytest.raises(TombolaError, match=r"no column 'goal' for the target; name one of: source, target"):
         build(label_column="goal")
     with pytest.warns(UserWarning, match=r"1 of 1 targets of the dev split of your-data are cut to 5 tokens"):
         build(dev=[{"source": "word1", "target": "fine1 " * 9}], max_length=5).references("dev")

@@ -2,9 +2,9 @@
 
 import functools
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class TextToTextTask(TokenizedTask[TextPairs]):
     """
 
     auto = AutoModelForSeq2SeqLM
+    reader = staticmethod(read_rows)
+    unweighed = "texts that are written are none"
     unfit = MappingProxyType(
         {"attention": f"attention patterns are {_STACKS}", "representations": f"representations are {_STACKS}"}
     )
@@ -55,31 +57,6 @@ class TextToTextTask(TokenizedTask[TextPairs]):
         super().__init__(name, splits, tokenizer, score="token_accuracy", options=options or FineTunedOptions())
         if self.metric.name == "token_accuracy" and "exact_match" not in self.more:
             self.more = {**self.more, "exact_match": ("dev", EXACT_MATCH)}
-
-    @classmethod
-    def from_rows(
-        cls,
-        train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        text_column: str | None = None,
-        label_column: str | None = None,
-        name: str = "your-data",
-        **options: Any,
-    ) -> Self:
-        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
-
-        Args:
-            train, dev: the rows.
-            text_column, label_column: names of the columns of text and target; by default usual ones.
-            options: fields of `FineTunedOptions`.
-
-        Raises:
-            TombolaError: a row lacks a column or a text.
-        """
-        splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, tokenizer, FineTunedOptions(**options))
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
