@@ -30,7 +30,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_lines_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     ResultsFile(path, {"epochs": 4}, ("seed",)).add(seed=0)
-    with pytest.raises(TombolaError, match="other settings .* name another file"):
+    with pytest.raises(TombolaError, match=r"other settings .* name another file"):
         ResultsFile(path, {"epochs": 16}, ("seed",))
 
 
