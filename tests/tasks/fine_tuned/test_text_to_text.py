@@ -82,7 +82,7 @@ def test_rouge_is_of_what_greedy_generation_writes_also_of_tickets() -> None:
         ids = tokenizer(row["source"], return_tensors="pt")["input_ids"]
         with torch.no_grad():
             written = model.generate(ids, do_sample=False, num_beams=1, max_new_tokens=8)[0, 1:].tolist()
-        text = tokenizer.decode(written, skip_special_tokens=True)
+        text = str(tokenizer.decode(written, skip_special_tokens=True))
         values.append(ROUGE["rougeL"](words(text), words(row["target"])))
         exact.append(written == tokenizer(row["target"])["input_ids"])
     assert found.score == pytest.approx(np.mean(values))
