@@ -2,8 +2,8 @@
 
 import functools
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
     """
 
     auto = AutoModelForQuestionAnswering
+    reader = staticmethod(read_rows)
+    unweighed = "answers are spans of a text"
 
     def __init__(
         self,
@@ -68,31 +70,6 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         if self.metric.name == "answer_f1" and "exact_match" not in self.more:
             self.more = {**self.more, "exact_match": ("dev", self.measure("exact_match"))}
         self._offsets: dict[int, list[tuple[int, int] | None]] = {}
-
-    @classmethod
-    def from_rows(
-        cls,
-        train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        text_column: str | None = None,
-        label_column: str | None = None,
-        name: str = "your-data",
-        **options: Any,
-    ) -> Self:
-        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
-
-        Args:
-            train, dev: the rows, in SQuAD's columns.
-            text_column, label_column: names of the columns of question and answers.
-            options: fields of `FineTunedOptions`.
-
-        Raises:
-            TombolaError: a row lacks a column, or an answer does not stand in its context.
-        """
-        splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, tokenizer, FineTunedOptions(**options))
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:

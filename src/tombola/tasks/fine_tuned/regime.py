@@ -36,7 +36,7 @@ Prasanna et al. 2020 ran, see docs/protocol.md."""
 SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86, 71, 166)})
 """The seeds of the paper's code."""
 _GROUP = "labelled texts"
-OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match")
+OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match", "rouge1", "rouge2", "rougeL")
 """Metrics of other task types, which data without one may turn out to be of."""
 _setting = described(_GROUP)
 
@@ -124,13 +124,19 @@ class FineTunedRegime(Regime):
     def open(self, options: TaskOptions, own: FineTunedSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
+        from tombola.tasks.data.columns import Column
         from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, rows_of, task_type_of
         from tombola.tasks.fine_tuned.text_classification import TextTask
 
         if options.task not in self.tasks and (kind := task_type_of(options, own)) != TEXT:
-            rows = rows_of(options, own)
-            made = _options(options, own, name, (len(rows["train"]), len(rows["dev"])), score=own.metric)
-            return TASK_TYPES[kind].make(rows, options, own, made)
+            task = TASK_TYPES[kind].task_class()
+            columns = Column(own.text_column, "--text-column"), Column(own.label_column, "--label-column")
+            share, title = own.validation_split, options.task
+            splits, classes = task.read(rows_of(options, own), *columns, name=title, share=share)
+            preprocessor = task.preprocessor_of(options.model, trust_remote_code=options.trust_remote_code)
+            made = _options(options, own, name, (len(splits["train"]), len(splits["dev"])), score=own.metric)
+            found: Task = task(title, splits, *classes, preprocessor, made)
+            return found
         corpus, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
         for split in corpus.splits:
