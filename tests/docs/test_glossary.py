@@ -22,7 +22,9 @@ def test_values_of_rows_are_explained(word: str) -> None:
     assert re.search(rf"(^\| |`|, ){re.escape(word)}(`| \||,)", PAGE, re.M), word
 
 
-@pytest.mark.parametrize("word", [*ANALYSES, *(regime.name for regime in regimes()), "text-classification", *TASK_TYPES])
+@pytest.mark.parametrize(
+    "word", [*ANALYSES, *(regime.name for regime in regimes()), "text-classification", *TASK_TYPES]
+)
 def test_analyses_regimes_and_task_types_are_named(word: str) -> None:
     assert re.search(rf"\b{re.sub('[-_]', '[-_ ]', word).rstrip('s')}", PAGE, re.I), word
 
