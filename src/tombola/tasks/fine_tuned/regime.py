@@ -1,6 +1,7 @@
 """Fine-tuned models as a regime: GLUE, Rotten Tomatoes, and labelled texts, images or other rows of one's own."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +16,9 @@ from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, ch
 if TYPE_CHECKING:
     from tombola.tasks.base import Task
 
+CORPORA: Mapping[str, tuple[str, ...]] = MappingProxyType({"rotten-tomatoes": ("accuracy",)})
+"""Tasks beside GLUE's → their metrics, the primary one first. `load` of the module of that name in `tasks/data/` gives
+the corpus."""
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "quick": {"train_rows": 6000, "dev_rows": 2000, "epochs": 1, "learning_rate": 1e-4},
@@ -81,12 +85,12 @@ class FineTunedRegime(Regime):
     name = "fine_tuned"
     subject = "labelled texts"
     judges = "models that label texts or images"
-    presets = MappingProxyType(dict.fromkeys((*GLUE, "rotten-tomatoes"), PRESETS))
+    presets = MappingProxyType(dict.fromkeys((*GLUE, *CORPORA), PRESETS))
     seeds = SEEDS
     settings = FineTunedSettings
     group = _GROUP
     help = (
-        "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
+        f"Of a GLUE task ({', '.join(GLUE)}), {', '.join(CORPORA)}, or a folder or file of "
         "your own (TSV, CSV, JSON lines, Parquet, CoNLL; images in folders of classes), or owner/name of a data set of "
         "the hub, whose columns are guessed. "
         "The preset quick takes a sample of the rows for one epoch, full all rows for three; paper runs what its "
@@ -177,13 +181,13 @@ def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tup
 
 def _corpus(options: TaskOptions, own: FineTunedSettings) -> tuple[Any, tuple[str, ...]]:
     """The data, and its metrics, the primary one first."""
-    from tombola.tasks.data import glue, own_data, rotten_tomatoes
+    from tombola.tasks.data import glue, own_data
 
     name = options.task
     if name in GLUE:
         return glue.load(name, None if own.data is None else Path(own.data).expanduser()), GLUE[name].metrics
-    if name == "rotten-tomatoes":
-        return rotten_tomatoes.load(), ("accuracy",)
+    if name in CORPORA:
+        return import_module(f"tombola.tasks.data.{name.replace('-', '_')}").load(), CORPORA[name]
     corpus = own_data.read(
         name,
         validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),
