@@ -330,7 +330,7 @@ class Study(Shown):
         return worker_count(steps, self._model[1]) if self.device.type == "cpu" else max(1, len(self._gpus()))
 
     def _gpus(self) -> tuple[str, ...]:
-        """Those of this machine by their indices, each for a worker of its own, where the user names none."""
+        """Indices of the GPUs of this machine, each for a worker of its own, where the user names none."""
         if str(self.device) != "cuda":
             return ()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
