@@ -129,7 +129,7 @@ def rewound() -> Iterator[str]:
 
 def which_ranking() -> Iterator[str]:
     """Rankings of heads and channels, beside random tickets."""
-    settings, *kept = lines("denoiser-rankings/epochs-4.jsonl")
+    settings, *kept = lines("benchmarks/denoiser_rankings_4.jsonl")
     assert (settings["density"], settings["rewind"]) == (0.5, "final")
     assert {line["seed"] for line in kept} == {0, 1, 2}
     yield "half of the prunable weights"

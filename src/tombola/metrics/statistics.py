@@ -151,7 +151,7 @@ def _percentiles(
 
 
 Left = Literal["nothing", "part", "all"]
-"""How much of a model a ticket leaves."""
+"""Extent of a model that a ticket leaves."""
 
 
 def signed(value: float) -> str:

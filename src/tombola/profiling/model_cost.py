@@ -41,10 +41,15 @@ def latencies(
         # The first round warms up, and says how many there is time for.
         first = sum(_time(variant, inputs)[0] for variant in variants.values())
         rounds = max(repeats, min(_ROUNDS, int(0.5 / first)))
-        passes = [[_time(variant, inputs) for variant in variants.values()] for _ in range(rounds)]
-        for name, (wall, processor) in zip(variants, np.min(passes, axis=0).tolist(), strict=True):
+        fastest = np.min(passes(variants, inputs, rounds), axis=0).tolist()
+        for name, (wall, processor) in zip(variants, fastest, strict=True):
             found[name][batch] = wall, processor
     return found
+
+
+def passes(variants: Mapping[str, Variant], inputs: Mapping[str, Any], rounds: int) -> list[list[tuple[float, float]]]:
+    """Seconds of a pass of each variant [rounds, variants], which take turns: by the clock, and of all processors."""
+    return [[_time(variant, inputs) for variant in variants.values()] for _ in range(rounds)]
 
 
 def _time(variant: Variant, given: Mapping[str, Any]) -> tuple[float, float]:

@@ -191,7 +191,7 @@ class StudyFolder:
 
 
 def _left(row: Mapping[str, Any], kinds: Iterable[str]) -> statistics.Left:
-    """How much of what it may prune the ticket of a row leaves."""
+    """Extent of what it may prune that the ticket of a row leaves."""
     return "nothing" if not any(row[kind] for kind in kinds) else "all" if row["sparsity"] == 0 else "part"
 
 
