@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -285,8 +286,8 @@ class WorkerPool:
 
     def submit(self, worker: Worker, step: StudyStep, seed: int | None, threads: int) -> None:
         """Submit a step to a worker, to be run with so many threads."""
-        from tombola.study.worker_steps import run_step
-
+        # By its name, as a process's command names its module: it makes the study that asks for it.
+        run_step = import_module("tombola.study.worker_steps").run_step
         worker.step, worker.seed = step, seed
         worker.line.start(step.what, cost=step.cost, weight=step.weight)
         # A cluster's workers know how many threads are theirs.
