@@ -17,7 +17,11 @@ from tombola.study.step_record import FileStamp, StepRecord
 
 
 def writing(result: Path) -> StudyStep:
-    return StudyStep("search", 1, 1, result, lambda _: (result.mkdir(), (result / "a").write_text("a")))
+    def run(_: object) -> None:
+        result.mkdir()
+        (result / "a").write_text("a")
+
+    return StudyStep("search", 1, 1, result, run)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/x", "", ".", "a\0b", "a//b"])
