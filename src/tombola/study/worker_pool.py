@@ -191,7 +191,9 @@ class WorkerPool:
         from distributed import Client, LocalCluster
         from distributed.security import Security
 
+        scratch = str(self._job.folder / f".draft-workers-{os.getpid()}")
         quiet: dict[str, object] = {
+            "temporary-directory": scratch,
             # A step that was lost with its worker is given anew by this pool, to whom it sees fit.
             "distributed.scheduler.allowed-failures": 0,
             "distributed.scheduler.work-stealing": False,
@@ -211,7 +213,7 @@ class WorkerPool:
                     )
                 self._given: dict[str, object] = {
                     "scheduler": cluster.scheduler_address,
-                    "scratch": str(self._job.folder / f".draft-workers-{os.getpid()}"),
+                    "scratch": scratch,
                     "security": {
                         "require_encryption": True,
                         "tls_ca_file": security.tls_ca_file,
