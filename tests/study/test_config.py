@@ -77,6 +77,7 @@ OTHER: dict[str, Any] = {
     "weight_decay": 0.1,
     "task_type": "text-classification",
     "dataset_config": "plain_text",
+    "doc_stride": 64,
     "validation_split": 0.3,
     "class_weights": "balanced",
     "warmup_ratio": 0.2,
@@ -107,7 +108,7 @@ TOGETHER = OTHER | {"task": "/nowhere/mine", "data": None, "full": None}
 def with_setting(name: str, value: Any) -> StudyConfig:
     """A configuration with one setting, and a task that may have it."""
     own = {"validation_file", "text_column", "text_pair_column", "label_column", "regression", "metric"}
-    own |= {"task_type", "dataset_config", "validation_split"}
+    own |= {"task_type", "dataset_config", "validation_split", "doc_stride"}
     context: dict[str, Any] = {"task": "/nowhere/mine"} if name in own else {}
     if name == "data":
         context = {"task": "cola"}

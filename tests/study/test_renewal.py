@@ -156,8 +156,8 @@ QUICK = ("controls", "bootstrap_resamples")
 def test_every_setting_is_changed(base: Study) -> None:
     files = {"model", "task", "validation_file", "full", "data"}
     neutral = {"device", "eval_batch_size", "analyses", "at_chance"}
-    # Of held-out rows, of data without dev rows, and of data of the hub.
-    of_others = {"search_rows", "validation_split", "dataset_config"}
+    # Of held-out rows, of data without dev rows, of data of the hub, and of long contexts of questions.
+    of_others = {"search_rows", "validation_split", "dataset_config", "doc_stride"}
     assert {*OTHERS} | files | neutral | of_others == {*base.config.settings()}
     assert [
         name
