@@ -156,11 +156,19 @@ def maps_said() -> str:
         )
         for kind in ("noise", "tokens")
     }
-    said = [f"{_share(*counts)} with {group}" for group, counts in worst.values()]
+    said = [f"{_share(*counts)} with {_group(name)}" for name, counts in worst.values()]
     return (
         f"{head['maps']:,} maps of each class; right are {_share(right, of)}, and where they are so least "
         f"{' and '.join(said)}, with exact 95 % intervals."
-    ).replace("noise 40%", "40 % noise")
+    )
+
+
+def _group(name: str) -> str:
+    """Name of a group of maps in words: those of a noise, or of up to ten lengths."""
+    if name.startswith("noise "):
+        return f"{name.removeprefix('noise ').replace('%', ' %')} noise"
+    shortest = int(name.split()[0])
+    return f"{shortest} to {shortest + 9} tokens"
 
 
 def _share(count: int, of: int) -> str:

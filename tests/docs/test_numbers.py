@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 import statements
+from tombola.analysis.attention.pattern_classes import BLOCK, COLUMN, FILL, LINE, ROWS
+from tombola.foundations.parsing import DEEPEST, LARGEST_TEXT, LARGEST_YAML
+from tombola.tasks.data.files import LONGEST_LINE
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), DOCS.parent / "README.md"])
@@ -54,3 +57,13 @@ def test_scores_that_a_tutorial_tells_of_stand_in_what_it_shows() -> None:
         told = {one for one in re.findall(r"\d+\.\d+", re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)) if one not in blocks}
         # The threshold of a study that says nothing else.
         assert told <= {"0.9"}
+
+
+def test_rules_and_bounds_are_those_of_the_code() -> None:
+    page = (DOCS / "explanation" / "attention.md").read_text(encoding="utf-8")
+    found = [float(one) for one in re.findall(r"^\| [^|]*\| [^|]*[a-z)][^|]* \| ([\d.]+) \|", page, re.M)]
+    assert found == [COLUMN, LINE, LINE, ROWS, BLOCK, FILL]
+    bounds = (DOCS / "formats.md").read_text(encoding="utf-8")
+    assert f"read as a whole | {LARGEST_TEXT >> 20} MiB; lists and objects {DEEPEST} deep" in bounds
+    assert f"| YAML | {LARGEST_YAML:,} bytes, {DEEPEST} deep" in bounds
+    assert f"| a line of texts (TSV, CSV, JSON lines) | {LONGEST_LINE >> 20} MiB |" in bounds

@@ -45,7 +45,9 @@ class FineTunedOptions:
             default `accuracy`, for regression `pearson`.
         more: further metrics: name → split; reported, never searched on.
         class_weights: `balanced` for a loss in which every class weighs as much, however few rows it has; `none`.
-        max_length: tokens a text is cut to.
+        max_length: tokens a text is cut to; of a long context, of each window.
+        doc_stride: tokens that neighbouring windows of a long context share, of question answering; by default 128, at
+            most a third of `max_length`.
         train_rows, dev_rows: use a seeded sample of so many rows; None for all.
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
         search: the metric that searches go by; by default the score.
@@ -61,6 +63,7 @@ class FineTunedOptions:
     search: str | Metric | MetricFunction | None = None
     class_weights: Literal["none", "balanced"] = "none"
     max_length: int = 128
+    doc_stride: int | None = None
     train_rows: int | None = None
     dev_rows: int | None = None
     search_rows: int | None = None
@@ -85,6 +88,7 @@ class FineTunedTask(Task, Generic[S]):
         auto: the Auto class of transformers that loads the model.
         batch_type: of its batches.
         unweighed: why its loss has no class weights, as a clause; empty where it has.
+        windowed: whether long texts are read in windows.
         reader: reads its splits from rows, by the columns of what is read and of what is to be predicted: splits, and
             the names of the classes by id, or None.
         preprocessor_of: reads the tokenizer, or what else prepares the inputs, of a model.
@@ -95,6 +99,7 @@ class FineTunedTask(Task, Generic[S]):
     auto: Any
     batch_type: type[Batch] = Batch
     unweighed: str = ""
+    windowed: bool = False
     reader: ClassVar[Callable[..., tuple[Mapping[str, Any], tuple[str, ...] | None]]]
     preprocessor_of: ClassVar[Callable[..., Any]] = staticmethod(loading.tokenizer_of)
 
@@ -110,6 +115,8 @@ class FineTunedTask(Task, Generic[S]):
         check_choice("class_weights", options.class_weights, ("none", "balanced"))
         if options.class_weights != "none" and self.unweighed:
             raise TombolaError(f"class_weights are of classes, and {self.unweighed}; leave them out")
+        if options.doc_stride is not None and not self.windowed:
+            raise TombolaError("doc_stride is of the windows of question-answering; leave it out")
         self._options = options
         self.available = {split: len(rows) for split, rows in splits.items()}
         rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.settings import Flag, ProperShare, Text, described, settings
+from tombola.foundations.settings import Count, Flag, ProperShare, Text, described, settings
 from tombola.tasks.data.glue import GLUE
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
@@ -68,6 +68,9 @@ class FineTunedSettings(RegimeSettings):
     text_column: Annotated[Text | None, _setting("column of the text")] = None
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None
+    doc_stride: Annotated[
+        Count | None, _setting("tokens that windows of a long context share (128, at most a third of --max-length)")
+    ] = None
     regression: Annotated[Flag, _setting("the labels are values, not classes")] = False
     metric: Annotated[Text | None, _setting("score of your own data: f1_macro, balanced_accuracy, roc_auc, ...")] = None
     class_weights: Annotated[
@@ -165,6 +168,7 @@ def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tup
         search=own.search_metric,
         class_weights=own.class_weights,
         max_length=options.max_length,
+        doc_stride=own.doc_stride,
         train_rows=options.train_rows,
         dev_rows=options.dev_rows,
         search_rows=options.held_out(*sizes),
