@@ -73,6 +73,7 @@ def theirs(engine: HFLM, pairs: list[tuple[str, ...]]) -> Round:
     return seconds, used, verdicts
 
 
+# Long: the arguments, what is compared, and its turns, read from top to bottom.
 def main() -> None:
     """Score the pairs both ways in fp32, and in bf16 where the processor has it, and print times, scores and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,7 +1,7 @@
 """Half of the heads, and half of the MLPs or of their neurons: dense, masked and shrunk, side by side in one run.
 
-What shrinking should give is promised by the multiply-adds, all of them, that the shrunk model has left: half of them,
-twice as fast. The goal: at batch 32 at least 90 % of the promised speed-up, by the median of the repeats.
+The theoretical speed-up is that of the multiply-adds, all of them, that the shrunk model has left: half of them, twice
+as fast. The goal: at batch 32 at least 90 % of it, by the median of the repeats.
 
     python benchmarks/shrinking.py [--models minilm smollm2] [--kinds heads+mlps heads+neurons] [--lengths 128 24]
                                    [--dtype float32] [--json FILE]
@@ -117,13 +117,11 @@ def main() -> None:
                 console.print(table(costs))
                 median, least, most = measured["ratio"][str(max(BATCHES))]["shrunk"]
                 print(
-                    f"{median:.2f} times as fast [{least:.2f}, {most:.2f}], {costs.theoretical_speedup():.2f} promised"
+                    f"{median:.2f} times as fast [{least:.2f}, {most:.2f}], {costs.theoretical_speedup():.2f} in theory"
                 )
     for name in ("ratio", "processor_ratio"):
         shares = [line[name][str(max(BATCHES))]["shrunk"][0] / line["theoretical"] for line in results.lines]
-        print(
-            f"{sum(one >= GOAL for one in shares)} of {len(shares)} reach {GOAL:.0%} of the promised speed-up, {name}"
-        )
+        print(f"{sum(one >= GOAL for one in shares)} of {len(shares)} reach {GOAL:.0%} of the theoretical one, {name}")
 
 
 if __name__ == "__main__":

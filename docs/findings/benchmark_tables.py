@@ -103,7 +103,7 @@ def speedups_said() -> str:
 
 
 def speedups() -> Iterator[Line]:
-    """Speed-ups that are promised by the multiply-adds, and measured."""
+    """Speed-ups: theoretical ones, by the multiply-adds, and measured ones."""
     for number, line in enumerate(measured("shrinking")[1:]):
         if not number:
             yield ("", "tokens", "theoretical speed-up", "measured", "share of it")

@@ -100,7 +100,7 @@ def _make(asked: "StudyFile", options: argparse.Namespace) -> Path:
     from tombola.report.study_data import read_study
     from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
     from tombola.study.finished_run import FinishedRun
-    from tombola.study.left_out import in_sentences
+    from tombola.study.omitted_analyses import in_sentences
 
     study = _study(asked, options)
     report.build(study.run())
@@ -109,7 +109,7 @@ def _make(asked: "StudyFile", options: argparse.Namespace) -> Path:
     tables += [table for of in (abilities_table, recovery_table, generation_table) if (table := of(data)) is not None]
     lines = [_sampled(facts)] if "rows" in facts else []
     lines += [one.sentence for one in data.verdicts if one.ticket == "good"]
-    lines += [f"left out: {line}" for line in in_sentences(data.left_out)]
+    lines += [f"left out: {line}" for line in in_sentences(data.omitted_analyses)]
     printed = ([table.entry() for table in tables], lines)
     of = (study.folder, study.hash, study.config.analyses, asked.seeds, study.save)
     FinishedRun.record(*of, len(study.steps()), *printed)

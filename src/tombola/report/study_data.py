@@ -19,7 +19,7 @@ from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
-from tombola.study.left_out import LeftOut
+from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.results import Difference, Row, TicketVerdict
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS, in_order
@@ -141,10 +141,10 @@ class StudyData:
         return {seed: record.read(path) for seed, path in paths.items() if path.is_file()}
 
     @cached_property
-    def left_out(self) -> tuple[LeftOut, ...]:
+    def omitted_analyses(self) -> tuple[OmittedAnalysis, ...]:
         """Analyses that the study asks for and that could not be made."""
         asked: Any = self.facts.config.get("analyses", ())
-        found = (one for home in self.seed_folders for one in LeftOut.below(home.folder / "analysis"))
+        found = (one for home in self.seed_folders for one in OmittedAnalysis.below(home.folder / "analysis"))
         return tuple(one for one in found if one.analysis in asked)
 
     @cached_property

@@ -14,7 +14,7 @@ from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
 from tombola.study.folder_layout import STAGES
-from tombola.study.left_out import LeftOut
+from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
 from tombola.tickets.pruning_methods import pruning_method
@@ -81,7 +81,7 @@ class StudyStep:
             # Killed once the result is there and before it is known what was read, it is of all settings.
             record = StepRecord(self.settings, self.needs_made())
         record.write(StepRecord.path(self.result))
-        LeftOut.path(self.result).unlink(missing_ok=True)
+        OmittedAnalysis.path(self.result).unlink(missing_ok=True)
         optional = (
             warn_on_failure(f"{self.what} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
         )
@@ -173,7 +173,7 @@ class StudyStep:
         self._list(dataclasses.replace(record, settings=now))
 
     def _leave_out(self, why: str) -> None:
-        LeftOut(self.analysis, self.what.rpartition(": ")[2], why).write(LeftOut.path(self.result))
+        OmittedAnalysis(self.analysis, self.what.rpartition(": ")[2], why).write(OmittedAnalysis.path(self.result))
 
     def _list(self, record: StepRecord) -> None:
         """Write the record with what was published, by which `done` knows whether all of it is there and undamaged."""

@@ -177,7 +177,7 @@ def test_a_study_of_each_type_ends_with_its_report(home: Path, tmp_path: Path, n
     probed = name == "image-classification"
     assert (seed / "analysis" / "heads+mlps" / "representations.json").is_file() == probed
     assert "entity F1" in page.read_text(encoding="utf-8") or name != "token-classification"
-    left_out = {one.analysis: one.why for one in read_study(study.folder).left_out}
+    left_out = {one.analysis: one.why for one in read_study(study.folder).omitted_analyses}
     assert {*left_out} == {*(["attention"] if not one_text else []), *(["representations"] if not probed else [])}
     for why in left_out.values():
         assert escape(why) in page.read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Labelled texts: files of any layout, GLUE, Rotten Tomatoes."""
+"""Labelled rows: texts, tags, choices, questions and images, of files or the hub; GLUE, Rotten Tomatoes."""

@@ -3,13 +3,15 @@
 from tombola.report.html.elements import Html, element, section
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.study_data import StudyData
-from tombola.study.left_out import in_sentences
+from tombola.study.omitted_analyses import in_sentences
 
 
-def left_out(study: StudyData, _: FigureRegistry) -> Html | None:
+def omitted_analyses(study: StudyData, _: FigureRegistry) -> Html | None:
     """The section; None where all was made that was asked for."""
-    lines = in_sentences(study.left_out)
+    lines = in_sentences(study.omitted_analyses)
     if not lines:
         return None
     listed = element("ul", *(element("li", line) for line in lines))
-    return section("Left out", listed, lead="Analyses that were asked for and could not be made of this model or task.")
+    return section(
+        "Analyses left out", listed, lead="Analyses that were asked for and could not be made of this model or task."
+    )

@@ -9,7 +9,7 @@ from tombola.foundations.json_dataclasses import JsonRecord
 
 
 @dataclass(frozen=True)
-class LeftOut(JsonRecord):
+class OmittedAnalysis(JsonRecord):
     """Analysis that could not be made.
 
     Attributes:
@@ -25,17 +25,17 @@ class LeftOut(JsonRecord):
     @classmethod
     def path(cls, result: Path) -> Path:
         """The file that says so, beside the place of the result."""
-        return result.with_name(f".{result.name}.left-out.json")
+        return result.with_name(f".{result.name}.omitted.json")
 
     @classmethod
     def below(cls, folder: Path) -> Iterator[Self]:
-        """Files below a folder, in the order of their paths."""
-        return (cls.read(path) for path in sorted(folder.rglob(".*.left-out.json")))
+        """Omitted analyses below a folder, in the order of their paths."""
+        return (cls.read(path) for path in sorted(folder.rglob(".*.omitted.json")))
 
 
-def in_sentences(left_out: Iterable[LeftOut]) -> list[str]:
-    """Lines on what was left out, one for each reason: of several seeds and methods it is the same."""
+def in_sentences(omitted: Iterable[OmittedAnalysis]) -> list[str]:
+    """Lines on what was omitted, one for each reason: of several seeds and methods it is the same."""
     reasons = dict[str, list[str]]()
-    for one in left_out:
+    for one in omitted:
         reasons.setdefault(one.why, []).append(one.what)
     return [f"{', '.join(dict.fromkeys(whats))}: {why}" for why, whats in reasons.items()]
