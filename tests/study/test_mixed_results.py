@@ -11,6 +11,7 @@ from torch import Tensor
 
 from builders import small_study
 from builders.small_study import study_in
+from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
 from tombola.pruning.importance import RankedSites
@@ -88,7 +89,9 @@ def scored(study: Study) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_killed_while_it_sets_aside_nobody_reads_the_rest(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_it_sets_aside_nobody_reads_the_rest(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert FinishedStudy.read(copy).seeds == (0,)
 
     def deadly(*_: object) -> None:
@@ -99,8 +102,23 @@ def test_killed_while_it_sets_aside_nobody_reads_the_rest(copy: Path, monkeypatc
         study_in(copy, **SHORT, threshold=0.99).run()
     with pytest.raises(TombolaError, match="no results yet"):
         read_study(copy)
-    with pytest.raises(TombolaError, match="run it again"):
+    with pytest.raises(TombolaError, match="is being made anew with other settings"):
         FinishedStudy.read(copy)
+    home, out = copy / "moods" / "seed-0", str(tmp_path / "out")
+    model, ticket = str(home / "full"), str(home / "heads" / "good")
+    for command in (
+        ["compare", str(tmp_path), ticket],
+        ["report", str(copy)],
+        ["score", "--model", model, "--task", "cola"],
+        ["score", "--model", str(small_study.model()), "--task", "cola", "--ticket", ticket],
+        ["retrain", "--model", model, "--task", "cola", "--ticket", ticket, "--out", out],
+        ["prune", "--model", model, "--task", "cola", "--out", out],
+        ["shrink", model, ticket, "--out", out],
+        ["export", model, ticket, "--format", "zeros", "--out", out],
+        ["transfer", str(copy), str(copy), "--out", out],
+    ):
+        assert main(command) == 2
+        assert f"the study in {copy} is being made anew with other settings" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -50,6 +50,7 @@ class StudyStep:
         settings: all that there are and a result can depend on: name → JSON value, local files by their content.
         read: names of those that were read before the steps: to open the task.
         models: number of models that it writes, at most.
+        trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
     """
 
@@ -68,6 +69,7 @@ class StudyStep:
     settings: Mapping[str, object] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
     models: int = 0
+    trained: Path | None = None
     unchanged: Callable[[], None] | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -80,9 +82,10 @@ class StudyStep:
             # Killed once the result is there and before it is known what was read, it is of all settings.
             record = StepRecord(self.settings, self.needs_made())
         record.write(StepRecord.path(self.result))
-        optional = warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext()
+        _, _, plain = self.what.rpartition(": ")
+        optional = warn_on_failure(f"{plain} left out") if self.analysis else contextlib.nullcontext()
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
-        with optional, memory_errors(doing), settings_read() as names:
+        with self._named(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
         try:
             if self.unchanged is not None:
@@ -93,6 +96,21 @@ class StudyStep:
             raise
         read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
         self._list(dataclasses.replace(record, settings=read))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Begin warnings and errors of the user's with the seed, where the job has several."""
+        seed = self.what.rpartition(": ")[0]
+        with warnings.catch_warnings():
+            if seed:
+                shown = warnings.showwarning
+                warnings.showwarning = lambda message, *more, **options: shown(f"{seed}: {message}", *more, **options)
+            try:
+                yield
+            except TombolaError as error:
+                if seed and f"'{self.what}'" not in str(error):
+                    raise type(error)(f"{seed}: {error}") from error
+                raise
 
     def done(self) -> bool:
         """True if its result is there.
@@ -136,15 +154,16 @@ class StudyStep:
             if record is not None
         }
 
-    def unlike(self, record: StepRecord) -> set[str] | None:
+    def unlike(self, record: StepRecord, needs: Mapping[str, str] | None = None) -> set[str] | None:
         """None if a result of this record is made from what there is now; else the settings that are others now.
 
-        There are none of them where the results that it needs are others. Intervals can be mended.
+        There are none of them where the results that it needs are others. Intervals can be mended. `needs_made` may be
+        given, where many records are looked at.
         """
         changed = record.changed(self.settings)
         if self.mend is not None:
             changed -= MENDED
-        return changed if changed or record.needs != self.needs_made() else None
+        return changed if changed or record.needs != (self.needs_made() if needs is None else needs) else None
 
     def outdated(self) -> bool:
         """True if its result stands there, and its intervals, and nothing else, were made from other settings."""
