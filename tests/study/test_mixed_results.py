@@ -1,5 +1,6 @@
 """Results of other settings, data or code that might be taken for these: after a kill, a loss, a change under way."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from tombola.report.study_data import read_study
 from tombola.study.renewal import SET_ASIDE
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import StudyStep
+from tombola.study.step_record import StepRecord
 from tombola.study.study import Study
 from tombola.study.transfer_study import FinishedStudy
 
@@ -206,3 +208,19 @@ def test_what_cannot_be_set_aside_or_is_lost_there_is_one_line(copy: Path) -> No
     next(copy.rglob("pruned/score.json")).unlink()
     with pytest.raises(TombolaError, match=r"score\.json is missing; delete .* and start again"):
         study_in(copy, **SHORT).run()
+
+
+def test_a_result_that_is_listed_again_does_not_hold_those_that_lie_in_it(tmp_path: Path) -> None:
+    search = scoring(tmp_path / "good", 50)
+    (tmp_path / "good").mkdir()
+
+    def write(step: StudyStep) -> StudyStep:
+        return dataclasses.replace(step, run=lambda _: (step.result / "masks").write_text(""), mend=lambda: None)
+
+    write(search)(SILENT)
+    inner = scoring(tmp_path / "good" / "cost.json", 50)
+    inner(SILENT)
+    write(scoring(tmp_path / "good", 60)).mend_scores()
+    scoring(tmp_path / "good" / "cost.json", 60)(SILENT)
+    assert search.done()
+    assert [*(StepRecord.read(StepRecord.path(search.result)).files or ())] == ["good/masks"]

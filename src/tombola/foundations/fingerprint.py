@@ -181,7 +181,7 @@ def _imported(code: CodeType, package: str) -> Iterator[str]:
             module = "." * level + str(step.argval) if isinstance(level, int) else str(step.argval)
             with contextlib.suppress(ImportError):
                 found = importlib.util.resolve_name(module, package)
-                yield from (found, *(f"{found}.{name}" for name in taken or () if isinstance(taken, tuple)))
+                yield from (found, *(f"{found}.{name}" for name in (taken if isinstance(taken, tuple) else ())))
         before.append(step.argval)
     for part in code.co_consts:
         if isinstance(part, CodeType):

@@ -195,10 +195,18 @@ class StudyStep:
         found = list[str]()
         for place in (self.result, *self.beside):
             for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                # What a search trained in passing is another step's.
-                if file.is_file() and not {*file.relative_to(place).parts} & {*STAGES}:
+                if file.is_file() and not (file != place and _of_another_step(file, place)):
                     found.append(file.relative_to(self.result.parent).as_posix())
         record.stamped(found, self.result.parent).write(StepRecord.path(self.result))
+
+
+def _of_another_step(file: Path, place: Path) -> bool:
+    """True for a file within a result that belongs to another step: its record, or what has a record of its own."""
+    inner = file.relative_to(place).parts
+    # What a search trained in passing is another step's, and has no record yet.
+    if {*inner} & {*STAGES} or file.name.endswith(".files.json"):
+        return True
+    return any(StepRecord.path(one).is_file() for one in (file, *file.parents[: len(inner) - 1]))
 
 
 def left_of(steps: Iterable[StudyStep]) -> list[StudyStep]:
