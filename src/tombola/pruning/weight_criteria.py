@@ -159,7 +159,8 @@ def register_criterion(name: str, criterion: WeightScore | Criterion) -> None:
     more. It is there from now on, in this process; a package that declares it as an entry point of the group
     `tombola.criteria` has it in every process, and on the command line. A name that was registered here before now
     means the new criterion; studies know it by its name and its code, see
-    [`code_fingerprint`][tombola.foundations.fingerprint.code_fingerprint].
+    [`code_fingerprint`][tombola.foundations.fingerprint.code_fingerprint]: give a criterion that changes in what does
+    not count there, such as a package that it calls, a new name.
 
     Args:
         name: small letters, digits and dashes.
