@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "report": str(report),
-        "verdicts": read_json(folder / "verdicts.json")["verdicts"],
+        "verdicts": read_json(folder / "verdicts.json").get("verdicts", []),
         "rows": read_lines(folder / "results.jsonl"),
     }
 

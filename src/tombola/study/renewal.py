@@ -151,7 +151,7 @@ class Renewal:
         path = step.result.relative_to(self.folder)
         for room in self._rooms():
             there = room / path
-            record = _whole(there)
+            record = _whole(there, step)
             if record is None or step.unlike(record, needs) is not None:
                 continue
             self.forget()
@@ -160,11 +160,11 @@ class Renewal:
             return True
         return False
 
-    def _record_in(self, home: Path, result: Path) -> StepRecord | None:
+    def _record_in(self, home: Path, step: StudyStep) -> StepRecord | None:
         """Record of a result in another study's folder, if it is whole there; each is read once."""
-        there = home / result.relative_to(self.folder)
+        there = home / step.result.relative_to(self.folder)
         if there not in self._elsewhere:
-            self._elsewhere[there] = _whole(there)
+            self._elsewhere[there] = _whole(there, step)
         return self._elsewhere[there]
 
     def _copy(self, step: StudyStep, needs: Mapping[str, str]) -> Path | None:
@@ -173,7 +173,7 @@ class Renewal:
         What lies in it is of other steps, which are looked at in their turn.
         """
         for home in self.others:
-            there, record = home / step.result.relative_to(self.folder), self._record_in(home, step.result)
+            there, record = home / step.result.relative_to(self.folder), self._record_in(home, step)
             if record is None or record.files is None or step.unlike(record, needs) is not None:
                 continue
             if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in record.files}:
@@ -215,7 +215,7 @@ class Renewal:
     def _bring_trained(self, step: StudyStep, place: Path) -> bool:
         """Copy a model that the step would train alike, from what was set aside or another study; True if there is."""
         for home in (*self._rooms(), *self.others):
-            record = self._record_in(home, step.result)
+            record = self._record_in(home, step)
             if record is None or record.files is None or record.changed(step.settings) - MENDED - SCORED:
                 continue
             with self._copied(home / step.result.relative_to(self.folder), record.files) as draft:
@@ -270,10 +270,13 @@ def _names_beside(result: Path, record: StepRecord) -> list[str]:
     return sorted({Path(name).parts[0] for name in record.files or ()} - {result.name})
 
 
-def _whole(there: Path) -> StepRecord | None:
-    """Record of a result elsewhere, if that is whole."""
+def _whole(there: Path, step: StudyStep) -> StepRecord | None:
+    """Record of a step's result elsewhere, if that is whole."""
     record = StepRecord.of(there) if there.exists() else None
-    return None if record is None or record.files is None else record
+    if record is None or record.files is None:
+        return None
+    # Somebody else's may list the results of other steps, too.
+    return record if {*_names_beside(there, record)} <= {one.name for one in step.beside} else None
 
 
 def _move(place: Path, target: Path) -> None:
