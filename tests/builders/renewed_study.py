@@ -38,7 +38,8 @@ def _found(study: Study) -> dict[str, Any]:
 def assert_alike(one: Study, other: Study) -> None:
     here, there = _found(one), _found(other)
     assert sorted(here) == sorted(there)
-    assert [name for name in here if here[name] != there[name]] == []
+    different = [name for name in here if here[name] != there[name]]
+    assert not different, f"{different[:20]} differ"
 
 
 def assert_renewed(renewed: Study, alone: Study, back: Study, base: Study) -> None:

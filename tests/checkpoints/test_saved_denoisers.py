@@ -97,6 +97,14 @@ def pipeline_of_digits(folder: Path) -> nn.Module:
     return model
 
 
+def test_no_folder_of_the_machine_is_written(tmp_path: Path) -> None:
+    pipeline_of_digits(tmp_path / "whole")
+    model = load_any(str(tmp_path / "whole"))
+    for name, write in (("small", save_shrunk), ("zeros", save_zeros)):
+        write(model, one_of(model, "unet"), tmp_path / name)
+        assert str(tmp_path) not in (tmp_path / name / "config.json").read_text()
+
+
 def test_a_shrunk_denoiser_works_in_its_pipeline(tmp_path: Path) -> None:
     model = pipeline_of_digits(tmp_path / "whole")
     ticket = one_of(model, "unet")

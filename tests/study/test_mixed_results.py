@@ -1,5 +1,6 @@
 """Results of other settings, data or code that might be taken for these: after a kill, a loss, a change under way."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from builders import shared_folder, small_study
 from builders.small_study import study_in
+from tombola.cli import main
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
 from tombola.pruning.importance import RankedSites
@@ -19,6 +21,7 @@ from tombola.report.study_data import read_study
 from tombola.study.renewal import SET_ASIDE
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import StudyStep
+from tombola.study.step_record import StepRecord
 from tombola.study.study import Study
 from tombola.study.transfer_study import FinishedStudy
 
@@ -88,7 +91,9 @@ def scored(study: Study) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_killed_while_it_sets_aside_nobody_reads_the_rest(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_while_it_sets_aside_nobody_reads_the_rest(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert FinishedStudy.read(copy).seeds == (0,)
 
     def deadly(*_: object) -> None:
@@ -99,8 +104,23 @@ def test_killed_while_it_sets_aside_nobody_reads_the_rest(copy: Path, monkeypatc
         study_in(copy, **SHORT, threshold=0.99).run()
     with pytest.raises(TombolaError, match="no results yet"):
         read_study(copy)
-    with pytest.raises(TombolaError, match="run it again"):
+    with pytest.raises(TombolaError, match="is being made anew with other settings"):
         FinishedStudy.read(copy)
+    home, out = copy / "moods" / "seed-0", str(tmp_path / "out")
+    model, ticket = str(home / "full"), str(home / "heads" / "good")
+    for command in (
+        ["compare", str(tmp_path), ticket],
+        ["report", str(copy)],
+        ["score", "--model", model, "--task", "cola"],
+        ["score", "--model", str(small_study.model()), "--task", "cola", "--ticket", ticket],
+        ["retrain", "--model", model, "--task", "cola", "--ticket", ticket, "--out", out],
+        ["prune", "--model", model, "--task", "cola", "--out", out],
+        ["shrink", model, ticket, "--out", out],
+        ["export", model, ticket, "--format", "zeros", "--out", out],
+        ["transfer", str(copy), str(copy), "--out", out],
+    ):
+        assert main(command) == 2
+        assert f"the study in {copy} is being made anew with other settings" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -191,3 +211,19 @@ def test_what_cannot_be_set_aside_or_is_lost_there_is_one_line(copy: Path) -> No
     next(copy.rglob("pruned/score.json")).unlink()
     with pytest.raises(TombolaError, match=r"score\.json is missing; delete .* and start again"):
         study_in(copy, **SHORT).run()
+
+
+def test_a_result_that_is_listed_again_does_not_hold_those_that_lie_in_it(tmp_path: Path) -> None:
+    search = scoring(tmp_path / "good", 50)
+    (tmp_path / "good").mkdir()
+
+    def write(step: StudyStep) -> StudyStep:
+        return dataclasses.replace(step, run=lambda _: (step.result / "masks").write_text(""), mend=lambda: None)
+
+    write(search)(SILENT)
+    inner = scoring(tmp_path / "good" / "cost.json", 50)
+    inner(SILENT)
+    write(scoring(tmp_path / "good", 60)).mend_scores()
+    scoring(tmp_path / "good" / "cost.json", 60)(SILENT)
+    assert search.done()
+    assert [*(StepRecord.read(StepRecord.path(search.result)).files or ())] == ["good/masks"]

@@ -1,6 +1,7 @@
 """A study's folder under other settings: what depends on them is made anew, the rest is reused, and nothing mixes."""
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -26,24 +27,29 @@ from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.step import StudyStep
 from tombola.study.step_record import FileStamp, StepRecord
 from tombola.study.study import Study
+from tombola.training.loop import train
 
 pytestmark = pytest.mark.slow
 
 SEEDS = (0, 1)
 BASE: Mapping[str, Any] = {
     **small_study.SETTINGS,
+    # Short, as each setting takes two studies: the model has learned already what the words mean.
+    "train_rows": 96,
+    "dev_rows": 48,
+    "epochs": 2,
     "controls": ("random",),
     "heads_step": 0.5,
     "mlps_step": 2,
     "weights_cuts": 4,
-    "bootstrap_resamples": 50,
+    "bootstrap_resamples": 20,
     "device": "cpu",
     "at_chance": "continue",
     "text_column": "sentence",
 }
 OTHERS: Mapping[str, Any] = {
-    "train_rows": 160,
-    "dev_rows": 64,
+    "train_rows": 80,
+    "dev_rows": 32,
     "max_length": 5,
     "search_split": "train",
     "methods": ("weights", "heads"),
@@ -54,7 +60,8 @@ OTHERS: Mapping[str, Any] = {
     "iterative": True,
     "rewind": "final",
     "precision": "bf16",
-    "bootstrap_resamples": 60,
+    "bootstrap_resamples": 30,
+    "eval_batch_size": 7,
     "threshold": 0.99,
     "over_chance": True,
     "heads_step": 0.25,
@@ -110,8 +117,23 @@ def rows() -> Path:
     return shared_folder.once("rows", write)
 
 
+@functools.cache
+def learned() -> Path:
+    """A tiny BERT that a few steps fine-tune: a study of it takes half as long."""
+
+    def write(folder: Path) -> None:
+        task, settings = small_study.config().open_task(), small_study.config()
+        model = task.load(settings.model, seed=0)
+        train(model, task, settings.recipe, seed=0)
+        with small_study.quiet():
+            model.get_submodule("bert").save_pretrained(folder)  # type: ignore[operator]
+        small_study.write_tokenizer(folder)
+
+    return small_study.once("learned-bert", write)
+
+
 def study_of(out: Path, rows: Path, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> Study:
-    values = {"model": str(small_study.model()), "task": str(rows), "label_column": "label", **BASE, **settings}
+    values = {"model": str(learned()), "task": str(rows), "label_column": "label", **BASE, **settings}
     return Study(StudyConfig.of("quick", **values), out=out, seeds=seeds)
 
 
@@ -155,7 +177,7 @@ QUICK = ("controls", "bootstrap_resamples")
 
 def test_every_setting_is_changed(base: Study) -> None:
     files = {"model", "task", "validation_file", "full", "data"}
-    neutral = {"device", "eval_batch_size", "analyses", "at_chance"}
+    neutral = {"device", "analyses", "at_chance"}
     # Of held-out rows, of data without dev rows, of data of the hub, and of long contexts of questions.
     of_others = {"search_rows", "validation_split", "dataset_config", "doc_stride"}
     assert {*OTHERS} | files | neutral | of_others == {*base.config.settings()}
@@ -266,13 +288,30 @@ def test_a_study_goes_on_from_what_one_beside_it_made(
 
 def test_neutral_settings_change_nothing(copy: Path, base: Study, rows: Path) -> None:
     before = made(study_of(copy, rows))
-    again = study_of(copy, rows, eval_batch_size=7, analyses=("survivors",), device="cpu:0")
+    again = study_of(copy, rows, at_chance="stop", analyses=("survivors",), device="cpu:0")
     again.run()
     assert before.items() >= made(again).items()
     assert not (copy / SET_ASIDE).exists()
-    assert read_json(copy / "study.json")["config"]["eval_batch_size"] == 7
+    assert read_json(copy / "study.json")["config"]["at_chance"] == "stop"
     # The attention maps that nobody asked for this time are as true as they were.
     assert again.seed_folder(0).analysis("attention").is_file()
+
+
+def test_another_batch_size_of_scores_trains_no_full_model(
+    base: Study, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"eval_batch_size": 7, "methods": ("heads",), "controls": ()}
+    alone = study_of(tmp_path / "fresh", rows, **settings)
+    alone.run()
+    with pytest.MonkeyPatch.context() as patch:
+        computes_nothing(patch, "seed_run.train")
+        for place in ("in the folder", "in one beside it"):
+            copy = shutil.copytree(base.folder, tmp_path / place / base.folder.name)
+            study = study_of(copy if place == "in the folder" else copy.parent, rows, **settings)
+            study.run()
+            assert_alike(study, alone)
+            assert not list(study.folder.rglob(".trained"))
+            assert "2 fine-tunings trained alike before, and only scored" in capsys.readouterr().err
 
 
 def test_only_what_depends_on_it_is_made_anew(changed: Changed) -> None:

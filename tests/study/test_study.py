@@ -700,12 +700,23 @@ def test_a_full_model_at_chance_stops_the_study_before_any_search(tmp_path: Path
     trained = (home.full / "model.safetensors").stat().st_mtime_ns
     # What was trained is not trained again.
     going_on = study_in(tmp_path, at_chance="continue", **settings)
-    with pytest.warns(GuessingWarning, match="does not clearly beat guessing"):
+    with pytest.warns(GuessingWarning, match="^the full model does not clearly beat guessing"):
         assert going_on.run() == stopping.folder
     assert (home.full / "model.safetensors").stat().st_mtime_ns == trained
     assert (home.ticket("heads", "good") / "retrained").is_dir()
 
 
+def test_several_seeds_at_chance_are_named(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    settings: dict[str, Any] = {"learning_rate": 1e-7, "epochs": 1, "methods": ("heads",), "controls": ()}
+    settings |= {"analyses": (), "train_rows": 32, "dev_rows": 32}
+    with pytest.raises(FailedError, match=r"^seed 3: the full model does not clearly beat guessing"):
+        study_in(tmp_path, seeds=(3, 5), at_chance="stop", **settings).run()
+    study_in(tmp_path, seeds=(3, 5), at_chance="continue", **settings).run()
+    said = [str(one.message)[:35] for one in recwarn if one.category is GuessingWarning]
+    assert said == [f"seed {seed}: the full model does not cle" for seed in (3, 5)]
+
+
+@pytest.mark.slow
 def test_a_search_that_finds_nothing_is_told_and_the_study_goes_on(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"methods": ("weights",), "controls": (), "analyses": ()}
     study = study_in(tmp_path, threshold=1, weights_step=0.99, **settings)

@@ -186,6 +186,30 @@ def test_data_that_changed_since_the_study_are_refused(studies: list[Study], tmp
         TransferStudy([study.folder, studies[0].folder], tmp_path / "out")
 
 
+def test_full_models_that_changed_in_place_and_tickets_made_of_others(studies: list[Study], tmp_path: Path) -> None:
+    """A pattern names full models that are the same for another name of the folder, and others later."""
+    moods, tempers = studies
+    home = tmp_path / "given"
+    for seed in (0, 1):
+        shutil.copytree(moods.seed_folder(seed).full, home / f"seed-{seed}")
+    given = study_in(tmp_path, (0, 1), save="none", full=str(home / "seed-{seed}"), **SETTINGS)
+    given.run()
+    out = tmp_path / "transfer"
+    TransferStudy([given.folder, tempers.folder], out).run()
+    made = {file: file.stat().st_mtime_ns for file in out.rglob("score.json")}
+    shutil.rmtree(home / "seed-1")
+    shutil.copytree(moods.seed_folder(0).full, home / "seed-1")
+    with pytest.raises(TombolaError, match=r"the model or the data of .* are not there any more as the study saw them"):
+        TransferStudy([given.folder, tempers.folder], out)
+    study_in(tmp_path, (0, 1), save="none", full=str(home / "seed-{seed}"), **SETTINGS).run()
+    TransferStudy([given.folder, tempers.folder], out).run()
+    again = {file for file, then in made.items() if file.stat().st_mtime_ns != then}
+    assert again == {file for file in made if "seed-1" in file.parts}
+    alone = tmp_path / "alone"
+    TransferStudy([given.folder, tempers.folder], alone).run()
+    assert (out / "transfer.json").read_bytes() == (alone / "transfer.json").read_bytes()
+
+
 def test_unfinished_seeds_are_passed_over(studies: list[Study], tmp_path: Path) -> None:
     half = tmp_path / "half"
     shutil.copytree(studies[0].folder, half)

@@ -496,6 +496,15 @@ def test_every_lost_or_damaged_file_is_noticed(done: Study, tmp_path: Path) -> N
     assert lost_files.unnoticed(done, tmp_path) == []
 
 
+def renewable(out: Path, **settings: Any) -> Study:
+    return Study(config(methods=("heads", "wanda", "sparsegpt"), at_chance="continue", **settings), out=out)
+
+
+@pytest.fixture(scope="module")
+def base() -> Study:
+    return small_study.run_once(renewable(small_study.home() / "renewed-language"))
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "changed",
@@ -520,12 +529,7 @@ def test_every_lost_or_damaged_file_is_noticed(done: Study, tmp_path: Path) -> N
     ids=str,
 )
 def test_other_settings_in_the_same_folder_give_what_they_give_in_a_new_one(
-    changed: dict[str, Any], tmp_path: Path
+    changed: dict[str, Any], base: Study, tmp_path: Path
 ) -> None:
-    def study(out: Path, **settings: Any) -> Study:
-        return Study(config(methods=("heads", "wanda", "sparsegpt"), at_chance="continue", **settings), out=out)
-
-    base = study(tmp_path / "base")
-    base.run()
     copy = shutil.copytree(base.folder, tmp_path / "copy")
-    assert_renewed(study(copy, **changed), study(tmp_path / "fresh", **changed), study(copy), base)
+    assert_renewed(renewable(copy, **changed), renewable(tmp_path / "fresh", **changed), renewable(copy), base)

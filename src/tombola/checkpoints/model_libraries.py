@@ -22,7 +22,7 @@ from tombola.architectures.parameters import dtype_of
 from tombola.checkpoints.loading import class_named, load_model, loading, locate, quiet
 from tombola.checkpoints.refusals import CONFIG, PIPELINE
 from tombola.checkpoints.sources import MODELS
-from tombola.foundations.atomic_files import read_json
+from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
 
 
@@ -172,6 +172,12 @@ class DiffusersLibrary(Library):
     @override
     def write_config(self, model: Any, folder: Path) -> None:
         model.save_config(folder)
+        _forget_source(folder)
+
+    @override
+    def save(self, model: nn.Module, folder: Path) -> None:
+        super().save(model, folder)
+        _forget_source(folder)
 
     @override
     def read(self, like: Any, folder: Path) -> nn.Module:
@@ -203,6 +209,13 @@ TRANSFORMERS: Library = TransformersLibrary()
 DIFFUSERS: Library = DiffusersLibrary()
 LIBRARIES: Mapping[str, Library] = MappingProxyType({library.name: library for library in (TRANSFORMERS, DIFFUSERS)})
 """Libraries by name, as files have it."""
+
+
+def _forget_source(folder: Path) -> None:
+    """Take the name of the folder that a model was loaded from out of its configuration: it is no part of the model."""
+    values = read_json(folder / CONFIG)
+    if values.pop("_name_or_path", None) is not None:
+        write_json(folder / CONFIG, values)
 
 
 def library_of(model: nn.Module) -> Library:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tombola.foundations.comma_lists import list_of, whole_numbers
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import SettingField
+from tombola.study.folder_layout import check_not_renewed
 
 if TYPE_CHECKING:
     from tombola.study.config import StudyConfig
@@ -123,13 +124,15 @@ def checked_config(options: argparse.Namespace) -> "StudyConfig":
     # One step takes all rows, unless told otherwise.
     config = StudyConfig.of(options.preset or "full", **given_settings(options), controls=(), analyses=())
     config.check_names()
+    check_not_renewed(Path(config.model))
     return config
 
 
 def check_exists(place: Path, instead: str) -> None:
-    """Raise a TombolaError where a file or folder is missing, before PyTorch is imported to read it."""
+    """Raise a TombolaError where a file or folder is missing, or of a study that is made anew, before it is read."""
     if not place.expanduser().exists():
         raise TombolaError(f"{place} does not exist; {instead}")
+    check_not_renewed(place)
 
 
 def listed(value_type: type) -> Callable[[str], tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, add_out
 from tombola.cli.given_ticket import check_ticket, load_ticket, other_weights
 from tombola.foundations.errors import TombolaError
+from tombola.study.folder_layout import check_not_renewed
 
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) -> None:
@@ -26,6 +27,7 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) 
 def check_model_and_ticket(options: argparse.Namespace) -> None:
     """Raise a TombolaError where one of them is nowhere, before PyTorch is imported to load them."""
     check_source(options.model)
+    check_not_renewed(Path(options.model))
     check_ticket(options.ticket)
 
 

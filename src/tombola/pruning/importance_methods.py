@@ -43,8 +43,8 @@ def register_importance(name: str, ranking: SiteRanking) -> None:
 
     A package that declares it as an entry point of the group `tombola.importances` has it in every process, and by
     `--importance NAME` on the command line. A name that was registered here before now means the new ranking; studies
-    know it by its name and its code (functions of other modules that it calls, and what objects hold that are no
-    numbers, texts or tensors, do not count: give a ranking that changes there a new name).
+    know it by its name and its code, see [`code_fingerprint`][tombola.foundations.fingerprint.code_fingerprint]: give a
+    ranking that changes in what does not count there, such as a package that it calls, a new name.
 
     Args:
         name: small letters, digits and dashes.

@@ -109,7 +109,7 @@ class StudyConfig(TaskOptions):
         Text | None,
         _study("model that is fine-tuned already, instead of fine-tuning one; {seed} in its name stands for the seed"),
     ] = None
-    eval_batch_size: Annotated[Count, _running("examples at a time when scoring", neutral=True)] = 64
+    eval_batch_size: Annotated[Count, _running("examples at a time when scoring")] = 64
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], _running("of forward passes; auto takes bf16 where it is fast")
     ] = "auto"
@@ -379,9 +379,6 @@ class StudyConfig(TaskOptions):
     def inputs(self, identity: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """Settings that a seed's results can depend on, as JSON values: the `identity` without what is neutral."""
         neutral = {one.name for one in self._fields() if one.neutral}
-        if self.search.importance != "per-example":
-            # A sum over batches depends on what is in each; of somebody else's ranking nobody knows.
-            neutral.remove("eval_batch_size")
         values = {name: value for name, value in identity.items() if name not in neutral}
         if self.full is not None:
             values["full"] = fingerprint(self.full_of(seed))

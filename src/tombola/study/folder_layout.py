@@ -1,5 +1,6 @@
 """Folders and files of a study: those of one seed, and those across several."""
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from tombola.foundations.atomic_files import read_json
+from tombola.foundations.errors import TombolaError
 from tombola.tickets.kinds import SUPER_TICKETS, TICKETS
 
 SAVED: Mapping[str, tuple[str, ...]] = {"none": (), "good": ("good",), "all": TICKETS}
@@ -23,6 +26,8 @@ EVALUATION = "evaluation.safetensors"
 SEARCH_EVALUATION = "evaluation-search.safetensors"
 IMAGE_GRID = "drawn.png"
 """Images that a scored model draws, if it draws any; in the folder of the baseline, real ones."""
+SCORES = (SCORE, EVALUATION, SEARCH_EVALUATION, IMAGE_GRID)
+"""Files of a scored model, beside the model's own."""
 COST = "cost.json"
 """Cost of the good ticket's retrained model dense, masked and shrunk, see `tombola.profiling.model_cost`."""
 
@@ -46,6 +51,11 @@ class SeedFolder:
     def full(self) -> Path:
         """The fine-tuned model."""
         return self.folder / "full"
+
+    @property
+    def trained(self) -> Path:
+        """Copy of a model that was fine-tuned as this one will be, and scored otherwise; there until it is scored."""
+        return self.folder / ".trained"
 
     def ticket(self, method: str, name: str) -> Path:
         """The folder of a ticket."""
@@ -124,6 +134,29 @@ class CrossSeedFolder:
         tickets = itertools.product(methods, SUPER_TICKETS, STAGES)
         places = (self.scores(method, name, seed) / stage for method, name, stage in tickets)
         return (place for place in places if place.is_dir())
+
+
+def check_not_renewed(place: Path) -> None:
+    """Refuse a study whose results are of two settings, or what lies in one, or a folder that holds one.
+
+    Raises:
+        TombolaError: its folder was given other settings, and it was stopped while it set the results of others aside.
+    """
+    place = place.expanduser().absolute()
+    if not place.exists():
+        return
+    for file in (*(folder / "study.json" for folder in place.parents), *place.rglob("study.json")):
+        # Whatever else is called so is nobody's study.
+        with contextlib.suppress(TombolaError):
+            hash = read_json(file).get("hash") if file.is_file() else None
+            if str(hash).startswith(RENEWED):
+                break
+    else:
+        return
+    raise TombolaError(
+        f"the study in {file.parent} is being made anew with other settings, and was stopped on the way; run it again "
+        "(tombola study) first"
+    )
 
 
 _RUN = r"(?:0|[1-9]\d{0,18})"

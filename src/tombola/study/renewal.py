@@ -3,18 +3,19 @@
 What a study beside it made from the same settings is copied.
 """
 
+import contextlib
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tombola.foundations.atomic_files import disk_errors, read_json, write_json
 from tombola.foundations.errors import TombolaError
-from tombola.study.folder_layout import RENEWED
+from tombola.study.folder_layout import RENEWED, TRANSFER
 from tombola.study.step import StudyStep
-from tombola.study.step_record import FileStamp, StepRecord
+from tombola.study.step_record import MENDED, SCORED, FileStamp, StepRecord
 
 SET_ASIDE = ".set-aside"
 """Folder in a study's with what was made from settings that it has no more. Nothing reads it but a renewal."""
@@ -43,6 +44,7 @@ class Renewal:
         back: steps whose result was made with these settings before, and is back.
         mended: steps whose intervals are written anew.
         copied: steps whose result another study's folder had → that folder.
+        trained: results whose model is there as their steps would train it, and is to be scored anew.
         dropped: number of results that belong to no step any more.
     """
 
@@ -54,11 +56,13 @@ class Renewal:
     back: list[StudyStep] = field(default_factory=list)
     mended: list[StudyStep] = field(default_factory=list)
     copied: dict[Path, Path] = field(default_factory=dict)
+    trained: set[Path] = field(default_factory=set)
     dropped: int = 0
     _forgotten: bool = field(default=False, repr=False)
+    _elsewhere: dict[Path, StepRecord | None] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
-        return bool(self.stale or self.back or self.mended or self.copied or self.dropped)
+        return bool(self.stale or self.back or self.mended or self.copied or self.trained or self.dropped)
 
     def keep_only(self, homes: Iterable[Path], results: Iterable[Path], scored: Iterable[Path]) -> None:
         """Set aside what steps made in the folders of these seeds that is none of these results.
@@ -86,15 +90,19 @@ class Renewal:
         shutil.rmtree(self.folder / COPYING, ignore_errors=True)
         self.before |= {step.result for step in steps if step.there()}
         for step in steps:
-            record = StepRecord.of(step.result)
+            record, needs = StepRecord.of(step.result), step.needs_made()
             if record is None and step.there() and not step.in_passing:
                 self._stale(step, set())
-            elif record is not None and (changed := step.unlike(record)) is not None:
+            elif record is not None and (changed := step.unlike(record, needs)) is not None:
                 self._stale(step, changed)
-            if not step.there() and self._take(step):
+            if not step.there() and self._take(step, needs):
                 self.back.append(step)
-            if not step.there() and (home := self._copy(step)) is not None:
+            if not step.there() and (home := self._copy(step, needs)) is not None:
                 self.copied[step.result] = home
+            if step.trained is not None:
+                shutil.rmtree(step.trained, ignore_errors=True)
+                if not step.there() and self._bring_trained(step, step.trained):
+                    self.trained.add(step.result)
             if step.outdated():
                 self.forget()
                 step.mend_scores()
@@ -117,7 +125,7 @@ class Renewal:
         there = read_json(path) if path.is_file() else {}
         if there and not str(there.get("hash")).startswith(RENEWED):
             write_json(path, {**there, "hash": f"{RENEWED}{there.get('hash')}"})
-        for name in ("results.jsonl", "verdicts.json", "report.html"):
+        for name in ("results.jsonl", "verdicts.json", TRANSFER, "report.html"):
             (self.folder / name).unlink(missing_ok=True)
         self._forgotten = True
 
@@ -133,12 +141,18 @@ class Renewal:
                 break
             parent.rmdir()
 
-    def _take(self, step: StudyStep) -> bool:
-        home, path = self.folder / SET_ASIDE, step.result.relative_to(self.folder)
-        rooms = sorted(home.iterdir(), key=lambda room: (len(room.name), room.name)) if home.is_dir() else []
-        for room in reversed(rooms):
+    def _rooms(self) -> list[Path]:
+        """Folders of what was set aside, the last first."""
+        home = self.folder / SET_ASIDE
+        rooms = home.iterdir() if home.is_dir() else ()
+        return sorted(rooms, key=lambda room: (len(room.name), room.name), reverse=True)
+
+    def _take(self, step: StudyStep, needs: Mapping[str, str]) -> bool:
+        path = step.result.relative_to(self.folder)
+        for room in self._rooms():
             there = room / path
-            if _record_of(there, step) is None:
+            record = _whole(there, step)
+            if record is None or step.unlike(record, needs) is not None:
                 continue
             self.forget()
             for place in (StepRecord.path(there), *_beside(there), there):
@@ -146,29 +160,30 @@ class Renewal:
             return True
         return False
 
-    def _copy(self, step: StudyStep) -> Path | None:
+    def _record_in(self, home: Path, step: StudyStep) -> StepRecord | None:
+        """Record of a result in another study's folder, if it is whole there; each is read once."""
+        there = home / step.result.relative_to(self.folder)
+        if there not in self._elsewhere:
+            self._elsewhere[there] = _whole(there, step)
+        return self._elsewhere[there]
+
+    def _copy(self, step: StudyStep, needs: Mapping[str, str]) -> Path | None:
         """Copy a step's result from another study's folder, whose path is returned; None where none has it whole.
 
         What lies in it is of other steps, which are looked at in their turn.
         """
         for home in self.others:
-            there = home / step.result.relative_to(self.folder)
-            record = _record_of(there, step)
-            if record is None:
+            there, record = home / step.result.relative_to(self.folder), self._record_in(home, step)
+            if record is None or record.files is None or step.unlike(record, needs) is not None:
                 continue
-            files = record.files or {}
-            if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in files}:
+            if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in record.files}:
                 # That study kept no model, which this one wants.
                 continue
             self.forget()
-            draft = self.folder / COPYING
-            try:
-                for name, stamp in files.items():
-                    (target := draft / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(there.parent / name, target)
-                    if FileStamp.of(target).sha256 != stamp.sha256:
-                        raise TombolaError(f"{there.parent / name} is damaged")
-                copied = record.stamped(files, draft)
+            with self._copied(there, record.files) as draft:
+                if draft is None:
+                    continue
+                copied = record.stamped(record.files, draft)
                 names = _names_beside(step.result, record)
                 step.result.parent.mkdir(parents=True, exist_ok=True)
                 # The result last, as it says that all is there.
@@ -176,12 +191,39 @@ class Renewal:
                 for name in (*names, step.result.name):
                     _move(draft / name, step.result.with_name(name))
                 return home
+        return None
+
+    @contextlib.contextmanager
+    def _copied(self, there: Path, files: Mapping[str, FileStamp]) -> Iterator[Path | None]:
+        """Yield a folder with copies of the files of a result elsewhere; None where they are not what was written."""
+        draft = self.folder / COPYING
+        try:
+            try:
+                for name, stamp in files.items():
+                    (target := draft / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(there.parent / name, target)
+                    if FileStamp.of(target).sha256 != stamp.sha256:
+                        raise TombolaError(f"{there.parent / name} is damaged")
             except (OSError, TombolaError):
                 # It is damaged, or its own study set it aside in the meantime.
+                yield None
+            else:
+                yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _bring_trained(self, step: StudyStep, place: Path) -> bool:
+        """Copy a model that the step would train alike, from what was set aside or another study; True if there is."""
+        for home in (*self._rooms(), *self.others):
+            record = self._record_in(home, step)
+            if record is None or record.files is None or record.changed(step.settings) - MENDED - SCORED:
                 continue
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-        return None
+            with self._copied(home / step.result.relative_to(self.folder), record.files) as draft:
+                if draft is not None:
+                    self.forget()
+                    _move(draft / step.result.name, place)
+                    return True
+        return False
 
     def line(self, asked: Sequence[StudyStep]) -> str:
         """Line that says what changed, what is made anew of the steps that are asked for, and what is reused."""
@@ -197,6 +239,8 @@ class Renewal:
         for home in dict.fromkeys(self.copied.values()):
             steps = [step for step in asked if self.copied.get(step.result) == home]
             parts.append(f"of these {counted(steps)} copied from {home}")
+        if again := [step for step in missing if step.result in self.trained]:
+            parts.append(f"of these {counted(again)} trained alike before, and only scored")
         if self.mended:
             parts.append(f"intervals of {len(self.mended)} scores written anew")
         if self.stale or self.dropped:
@@ -226,10 +270,10 @@ def _names_beside(result: Path, record: StepRecord) -> list[str]:
     return sorted({Path(name).parts[0] for name in record.files or ()} - {result.name})
 
 
-def _record_of(there: Path, step: StudyStep) -> StepRecord | None:
-    """Record of a result elsewhere that is whole, and that the step would make again; None for any other."""
+def _whole(there: Path, step: StudyStep) -> StepRecord | None:
+    """Record of a step's result elsewhere, if that is whole."""
     record = StepRecord.of(there) if there.exists() else None
-    if record is None or record.files is None or step.unlike(record) is not None:
+    if record is None or record.files is None:
         return None
     # Somebody else's may list the results of other steps, too.
     return record if {*_names_beside(there, record)} <= {one.name for one in step.beside} else None

@@ -18,7 +18,8 @@ from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.guessing import GuessingWarning
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.records import GOOD, Search
-from tombola.study.folder_layout import COST, EVALUATION, SAVED, SEARCH_EVALUATION, TEXT_GENERATION
+from tombola.study.folder_layout import COST, EVALUATION, SAVED, SCORES, SEARCH_EVALUATION, TEXT_GENERATION
+from tombola.study.results import read_row
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import warn_on_failure
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
@@ -45,9 +46,13 @@ class SeedRun(SeedContext):
         """Fine-tune the full model, unless it is given or judged as it comes, and score it."""
         task, config, started = self.setting.task, self.config, time.perf_counter()
         seed, precision = self.seed_folder.seed, self.setting.precision
-        given = config.full is not None
+        given, there = config.full is not None, self.seed_folder.trained
+        known = there.is_dir() and not given
         if given:
             model = self.load(config.full_of(seed))
+        elif known:
+            model = self.load(there)
+            started -= read_row(there)["seconds"]
         elif task.trained:
             rewinding = config.rewinding
             # The classical lottery ticket starts, and its reference trains, from the random initialisation.
@@ -55,14 +60,17 @@ class SeedRun(SeedContext):
         else:
             model = self.model()
         with publish(self.seed_folder.full) as draft:
-            if task.trained and not given:
+            if known:
+                shutil.copytree(there, draft, ignore=shutil.ignore_patterns(*SCORES), dirs_exist_ok=True)
+            elif task.trained and not given:
                 at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
                 train(model, task, config.recipe, seed=seed, at_step=at_step, precision=precision, progress=progress)
             self.write_score(draft, whole(model), "full", "none", started, progress)
             if config.search_split == "train":
                 self.evaluate(whole(model), "search", progress, importance=True).write(draft / SEARCH_EVALUATION)
-            if task.trained:
+            if task.trained and not known:
                 task.save(model, draft)
+        shutil.rmtree(there, ignore_errors=True)
         self.full_model = model
 
     def search(self, method: str, progress: Progress) -> None:

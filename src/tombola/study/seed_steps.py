@@ -38,7 +38,8 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
     if trains:
         what, cost, weight = "fine-tune the full model", training + cost, TRAINING_COST
     mend = functools.partial(run.write_interval, folder.full)
-    yield step(what, cost, weight, folder.full, run.full, mend=mend, models=int(task.trained))
+    trained, models = folder.trained if trains else None, int(task.trained)
+    yield step(what, cost, weight, folder.full, run.full, mend=mend, models=models, trained=trained)
     for method in config.methods:
         chosen, of_method = pruning_method(method), in_words(method)
         good, weights = folder.ticket(method, "good"), chosen.kind == "weights"

@@ -51,6 +51,7 @@ class StudyStep:
         settings: all that there are and a result can depend on: name → JSON value, local files by their content.
         read: names of those that were read before the steps: to open the task.
         models: number of models that it writes, at most.
+        trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
     """
 
@@ -69,6 +70,7 @@ class StudyStep:
     settings: Mapping[str, object] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
     models: int = 0
+    trained: Path | None = None
     unchanged: Callable[[], None] | None = None
 
     def __call__(self, progress: Progress) -> None:
@@ -82,11 +84,10 @@ class StudyStep:
             record = StepRecord(self.settings, self.needs_made())
         record.write(StepRecord.path(self.result))
         OmittedAnalysis.path(self.result).unlink(missing_ok=True)
-        optional = (
-            warn_on_failure(f"{self.what} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
-        )
+        _, _, plain = self.what.rpartition(": ")
+        optional = warn_on_failure(f"{plain} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
-        with optional, memory_errors(doing), settings_read() as names:
+        with self._named(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
         try:
             if self.unchanged is not None:
@@ -97,6 +98,21 @@ class StudyStep:
             raise
         read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
         self._list(dataclasses.replace(record, settings=read))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Begin warnings and errors of the user's with the seed, where the job has several."""
+        seed = self.what.rpartition(": ")[0]
+        with warnings.catch_warnings():
+            if seed:
+                shown = warnings.showwarning
+                warnings.showwarning = lambda message, *more, **options: shown(f"{seed}: {message}", *more, **options)
+            try:
+                yield
+            except TombolaError as error:
+                if seed and f"'{self.what}'" not in str(error):
+                    raise type(error)(f"{seed}: {error}") from error
+                raise
 
     def done(self) -> bool:
         """True if its result is there.
@@ -140,15 +156,16 @@ class StudyStep:
             if record is not None
         }
 
-    def unlike(self, record: StepRecord) -> set[str] | None:
+    def unlike(self, record: StepRecord, needs: Mapping[str, str] | None = None) -> set[str] | None:
         """None if a result of this record is made from what there is now; else the settings that are others now.
 
-        There are none of them where the results that it needs are others. Intervals can be mended.
+        There are none of them where the results that it needs are others. Intervals can be mended. `needs_made` may be
+        given, where many records are looked at.
         """
         changed = record.changed(self.settings)
         if self.mend is not None:
             changed -= MENDED
-        return changed if changed or record.needs != self.needs_made() else None
+        return changed if changed or record.needs != (self.needs_made() if needs is None else needs) else None
 
     def outdated(self) -> bool:
         """True if its result stands there, and its intervals, and nothing else, were made from other settings."""
@@ -183,10 +200,18 @@ class StudyStep:
         found = list[str]()
         for place in (self.result, *self.beside):
             for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                # What a search trained in passing is another step's.
-                if file.is_file() and not {*file.relative_to(place).parts} & {*STAGES}:
+                if file.is_file() and not (file != place and _of_another_step(file, place)):
                     found.append(file.relative_to(self.result.parent).as_posix())
         record.stamped(found, self.result.parent).write(StepRecord.path(self.result))
+
+
+def _of_another_step(file: Path, place: Path) -> bool:
+    """True for a file within a result that belongs to another step: its record, or what has a record of its own."""
+    inner = file.relative_to(place).parts
+    # What a search trained in passing is another step's, and has no record yet.
+    if {*inner} & {*STAGES} or file.name.endswith(".files.json"):
+        return True
+    return any(StepRecord.path(one).is_file() for one in (file, *file.parents[: len(inner) - 1]))
 
 
 def left_of(steps: Iterable[StudyStep]) -> list[StudyStep]:

@@ -15,6 +15,10 @@ MENDED = frozenset({"bootstrap_resamples"})
 """Settings of intervals alone: where they change, a score is written anew from what its model predicted."""
 
 
+SCORED = frozenset({"eval_batch_size"})
+"""Settings of scoring alone: where they change, a model that was fine-tuned is scored again, and not trained."""
+
+
 @dataclass(frozen=True)
 class FileStamp:
     """Stamp of a file: size in bytes, time of its last change in nanoseconds, and SHA-256 of its content."""

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,11 +19,13 @@ from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
 from tombola.study.estimates import announce, in_words
-from tombola.study.folder_layout import EVALUATION, SCORE, TRANSFER
+from tombola.study.folder_layout import EVALUATION, SCORE, TRANSFER, check_not_renewed
+from tombola.study.renewal import Renewal
 from tombola.study.results import read_row
 from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
+from tombola.study.step_record import StepRecord
 from tombola.study.study_folder import StudyFolder
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
@@ -40,6 +42,7 @@ class FinishedStudy(StudyFolder):
 
     signature: str
     seeds: tuple[int, ...]
+    identity: Mapping[str, Any]
 
     @property
     def task(self) -> str:
@@ -64,22 +67,38 @@ class FinishedStudy(StudyFolder):
         path = folder / "study.json"
         if not path.is_file():
             raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
+        check_not_renewed(folder)
         values = read_json(path)
         if not values.get("hash"):
             raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
         try:
             config = StudyConfig.recorded(values["config"], trust_remote_code=trust_remote_code)
-            found = cls(folder, config, str(values["architecture"]["signature"]), tuple(values["seeds"]))
+            identity, signature = config.identity(), str(values["architecture"]["signature"])
+            found = cls(folder, config, signature, tuple(values["seeds"]), identity)
             digest = values["hash"]
         except (KeyError, TypeError) as error:
             raise TombolaError(f"{path} is damaged ({error!r}); run the study again") from None
-        if config.hash() != digest:
-            # The hash is over the content of local files: other data would be judged by the wrong answers.
+        # Of full models by a pattern, the hash has the pattern alone.
+        fulls = [StepRecord.of(found.seed_folder(seed).full) for seed in found.seeds if config.full is not None]
+        given = [fingerprint(config.full_of(seed)) for seed in found.seeds if config.full is not None]
+        others = [one for one, full in zip(fulls, given, strict=True) if one and one.settings.get("full") != full]
+        # The hash is over the content of local files: other data would be judged by the wrong answers.
+        if config.hash(identity) != digest or others:
             raise TombolaError(
                 f"the model or the data of {folder} are not there any more as the study saw them; run it again, or "
                 "call this from the folder that the study was called from"
             )
         return found
+
+    def made_from(self, seed: int, source: "FinishedStudy", method: str) -> dict[str, object]:
+        """Settings that a ticket of another study, trained again on this one's task, is made from."""
+        records = {
+            "full model": StepRecord.of(self.seed_folder(seed).full),
+            "ticket": StepRecord.of(source.seed_folder(seed).ticket(method, "good")),
+        }
+        return self.config.inputs(self.identity, seed) | {
+            name: None if record is None else record.identity for name, record in records.items()
+        }
 
 
 class TransferStudy:
@@ -161,10 +180,15 @@ class TransferStudy:
         tasks = {study.task: study.config.open_task() for study in self.studies}
         with work_alone(self.out), deterministic(resolve_device(self.studies[0].config.device)):
             self._check_out()
-            if seconds := self.estimate():
-                announce(f"expected time of the transfer: {in_words(seconds)}")
             sweep_drafts(self.out)
             steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
+            renewed = Renewal(self.out)
+            # Made of tickets, or of models, that are others now.
+            renewed.check(steps)
+            if renewed:
+                announce(renewed.line(steps))
+            if seconds := self.estimate():
+                announce(f"expected time of the transfer: {in_words(seconds)}")
             with ProgressBars("transfer", sum(step.cost for step in steps)) as bars:
                 run_here(steps, bars)
             found = self._found(tasks)
@@ -175,7 +199,7 @@ class TransferStudy:
     def _check_out(self) -> None:
         """Cells of other studies must not be taken for those of these."""
         path = self.out / "studies.json"
-        mine: dict[str, object] = {study.task: study.config.hash() for study in self.studies}
+        mine: dict[str, object] = {study.task: study.config.hash(study.identity) for study in self.studies}
         there = read_json(path) if path.is_file() else mine
         if any(mine.get(task, digest) != digest for task, digest in there.items()):
             raise TombolaError(f"{self.out} holds a transfer between other studies; choose another folder with --out")
@@ -202,7 +226,9 @@ class TransferStudy:
                 ticket = f"{'its' if name == 'transferred' else 'a random'} ticket of {method_in_words(method)}"
                 what = f"seed {seed}: {source.task} to {target.task}, {ticket}"
                 run = functools.partial(self._retrain, context, source, method, name, place)
-                yield StudyStep(what, cost, TRAINING_COST, place, run)
+                made_from = target.made_from(seed, source, method)
+                read = frozenset(made_from)
+                yield StudyStep(what, cost, TRAINING_COST, place, run, settings=made_from, read=read)
 
     def _retrain(
         self, context: SeedContext, source: FinishedStudy, method: str, name: str, place: Path, progress: Progress
