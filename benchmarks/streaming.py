@@ -27,7 +27,7 @@ from tombola.foundations.atomic_files import write_json
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.streamed_pruning import prune_checkpoint
 from tombola.pruning.weight_criteria import WeightCut
-from tombola.tickets.ticket import MASKS
+from tombola.tickets.ticket import BESIDE, MASKS
 
 GOAL = 2e9
 SPARSITY = 0.5
@@ -142,7 +142,7 @@ def main() -> None:
         )
         for criterion in wanted:
             row = measured(home / "dense", home / criterion, criterion, options)
-            ticket = (home / criterion / MASKS).stat().st_size
+            ticket = (home / criterion / BESIDE / MASKS).stat().st_size
             results.add(criterion=criterion, masks=ticket, **{**row, "seconds": [row["seconds"]]})
             print(
                 f"{criterion}: peak {row['peak'] / 1e9:.2f} GB ({row['imports'] / 1e9:.2f} GB of it imports), "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from results_file import ResultsFile
-from tombola.foundations.atomic_files import read_lines
+from tombola.foundations.atomic_files import read_lines, write_lines
 from tombola.foundations.errors import TombolaError
 
 
@@ -38,3 +38,14 @@ def test_without_a_file_lines_are_kept_in_memory() -> None:
     results = ResultsFile(None, {}, ("seed",))
     results.add(seed=0)
     assert results.has(0)
+
+
+def test_times_are_of_one_machine_and_scores_of_any(tmp_path: Path) -> None:
+    for name, line in (("scores", {"score": 1.0}), ("times", {"seconds": [1.0, 2.0]})):
+        path = tmp_path / f"{name}.jsonl"
+        ResultsFile(path, {}, ("seed",)).add(seed=0, **line)
+        head, *lines = read_lines(path)
+        write_lines(path, [{**head, "machine": {"processor": "another"}}, *lines])
+    assert ResultsFile(tmp_path / "scores.jsonl", {}, ("seed",)).has(0)
+    with pytest.raises(TombolaError, match="another machine"):
+        ResultsFile(tmp_path / "times.jsonl", {}, ("seed",))
