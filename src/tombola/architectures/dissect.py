@@ -1,5 +1,6 @@
 """Dissection: from a loaded model and its family's entry to its anatomy."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -69,7 +70,8 @@ def dissect(model: nn.Module) -> Anatomy:
     What of the model is in no row and no matrix, `Anatomy.left_out` names, with the reason.
     """
     model_type = type_of(model)
-    if any(type(module).__module__.partition(".")[0] == "peft" for module in model.modules()):
+    # Where nobody imported it, nothing is of it: a search dissects in every pass.
+    if "peft" in sys.modules and any(type(one).__module__.partition(".")[0] == "peft" for one in model.modules()):
         raise TombolaError(
             f"this {type(model).__name__} has adapters of peft, which are no part of its layers; merge them first "
             "(model = model.merge_and_unload())"
