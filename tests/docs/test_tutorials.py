@@ -31,7 +31,10 @@ SMALLER: Mapping[str, Mapping[str, str]] = {
         # Three processes that import diffusers; those of `text` import less.
         "cut --out small": "cut --out small --no-measure",
     },
-    "text": {"epochs: 3": "epochs: 2", "learning_rate: 0.007": "learning_rate: 0.01\ntrain_rows: 192\nat_chance: continue"},
+    "text": {
+        "epochs: 3": "epochs: 2",
+        "learning_rate: 0.007": "learning_rate: 0.01\ntrain_rows: 192\nat_chance: continue",
+    },
 }
 """Settings by which the pages take seconds in `make test`; as they stand they are run in `make test-all`."""
 

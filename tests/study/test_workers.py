@@ -26,7 +26,12 @@ from tombola.tickets.ticket import Ticket
 pytestmark = pytest.mark.slow
 
 AUTO: Literal["auto"] = "auto"
-SETTINGS: dict[str, Any] = {"device": "cpu", "methods": ("heads+mlps",), "analyses": ("survivors",)}
+SETTINGS: dict[str, Any] = {
+    "device": "cpu",
+    "methods": ("heads+mlps",),
+    "controls": ("random", "bad"),
+    "analyses": ("survivors",),
+}
 
 
 def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
