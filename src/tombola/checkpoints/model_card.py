@@ -15,7 +15,7 @@ from torch import nn
 
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.model_libraries import library_of
-from tombola.checkpoints.refusals import CONFIG, PIPELINE
+from tombola.checkpoints.sources import CONFIG, PIPELINE
 from tombola.foundations.atomic_files import write_text
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tombola.study.config import StudyConfig
 
 T = TypeVar("T")
+TICKET = "give the folder of a ticket, such as good/"
+"""Advice where there is none."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,38 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name in known and value is not None}
 
 
-def checked_config(options: argparse.Namespace) -> "StudyConfig":
+def checked_config(options: argparse.Namespace, *, trained: bool = True) -> "StudyConfig":
     """The configuration of a single step, after all that can be told of it without PyTorch: in a moment, that is.
 
+    Args:
+        options: as they were given; a ticket among them is looked at too.
+        trained: the model has to be fine-tuned already.
+
     Raises:
-        TombolaError: a setting is unknown or wrong, or there is no such task or model.
+        TombolaError: a setting is unknown or wrong, there is no such task or model, or the model's own configuration,
+            or the ticket, is of others.
     """
     from tombola.study.config import StudyConfig
 
     # One step takes all rows, unless told otherwise.
     config = StudyConfig.of(options.preset or "full", **given_settings(options), controls=(), analyses=())
     config.check_names()
+    if (ticket := getattr(options, "ticket", None)) is not None:
+        check_exists(ticket, TICKET)
+    said = config.check_models(trained=trained)
+    if ticket is not None:
+        check_ticket(ticket, config.model, said)
     return config
+
+
+def check_ticket(place: Path, source: str, said: Mapping[str, Any]) -> None:
+    """Raise a TombolaError where a folder holds no ticket, or one of another model than `said` by that one's files."""
+    from tombola.checkpoints.sources import check_of_kind
+    from tombola.tickets.find_tickets import ticket_folder
+    from tombola.tickets.ticket_files import read_head
+
+    check_exists(place, TICKET)
+    check_of_kind(read_head(ticket_folder(place))["architecture"], source, said)
 
 
 def check_exists(place: Path, instead: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_out, check_exists
+from tombola.cli.command import Command, add_out
 from tombola.foundations.errors import printable
 
 _WIDTH = 160
@@ -26,8 +26,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    for place in options.tickets:
-        check_exists(place, "give folders of tickets, of studies, or of imported masks")
+    from tombola.tickets.find_tickets import find_tickets
+
+    # Once more when they are compared: this takes no PyTorch.
+    find_tickets(options.tickets, options.ticket)
     from tombola import report
     from tombola.analysis.agreement.comparison import compare, save_comparison
     from tombola.cli.comparison_tables import tables

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tombola.checkpoints.sources import check_source
-from tombola.cli.command import Command, add_out
-from tombola.cli.given_ticket import check_ticket, load_ticket, other_weights
+from tombola.checkpoints.sources import configuration
+from tombola.cli.command import Command, add_out, check_ticket
+from tombola.cli.given_ticket import load_ticket, other_weights
 from tombola.foundations.errors import TombolaError
 
 
@@ -24,9 +24,9 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) 
 
 
 def check_model_and_ticket(options: argparse.Namespace) -> None:
-    """Raise a TombolaError where one of them is nowhere, before PyTorch is imported to load them."""
-    check_source(options.model)
-    check_ticket(options.ticket)
+    """Raise a TombolaError where one of them is nowhere, or they are of two kinds, before PyTorch is imported."""
+    said = configuration(options.model)
+    check_ticket(options.ticket, options.model, said)
 
 
 def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tombola.checkpoints.sources import configuration
 from tombola.cli.command import Command, add_out, check_exists
 
 
@@ -21,6 +22,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     check_exists(options.folder, "give the folder of the NumPy masks")
+    if options.model is not None:
+        configuration(options.model)
     from tombola.tickets.import_masks import import_masks, read_masks
 
     anatomy = None

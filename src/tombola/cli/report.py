@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command, check_exists
+from tombola.cli.command import Command
 from tombola.foundations.plurals import plural
 
 
@@ -15,7 +15,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_exists(options.folder, "give the folder of a study, or make one with `tombola study`")
+    from tombola.study.folder_layout import COMPARISON, TRANSFER
+    from tombola.study.study_record import read_record
+
+    if not any((options.folder / name).is_file() for name in (COMPARISON, TRANSFER)):
+        read_record(options.folder)
     from tombola import report
 
     found: dict[str, Any] = {}

@@ -65,6 +65,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         return {"sample": sample}
     config.check_names(asked.seeds)
     if options.dry_run:
+        config.check_models(asked.seeds)
         return _planned(_study(asked, options.typed), options)
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.finished_run import NAME, FinishedRun
@@ -74,6 +75,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         folder, run = found
         print(f"all {run.steps} steps are done", file=sys.stderr)
     else:
+        # A finished study needs no model any more.
+        config.check_models(asked.seeds)
         folder = _make(asked, options.typed)
         run = FinishedRun.read(folder / NAME)
     report = folder / "report.html"

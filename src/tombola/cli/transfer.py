@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_out, check_exists, names, seeds
-from tombola.foundations.errors import TombolaError, printable
+from tombola.cli.command import Command, add_out, names, seeds
+from tombola.foundations.errors import printable
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    for place in options.studies:
-        check_exists(place, "give folders of studies, as `tombola study` writes them")
-    if len(options.studies) < 2:
-        raise TombolaError("transfer is between tasks; give the folders of two studies at least")
+    from tombola.study.study_record import check_together
+
+    # Once more when they are opened: this takes no PyTorch.
+    check_together(options.studies)
     from tombola import report
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.resources import keep_freed_memory

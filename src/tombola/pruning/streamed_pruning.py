@@ -33,7 +33,8 @@ from tombola.pruning.calibration import Calibration, calibration_inputs
 from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored, prunable_anatomy
 from tombola.pruning.weight_pruning import masks_without_data, prune_by_blocks, record
 from tombola.subnetworks.recognition import recognise
-from tombola.tickets.ticket import BESIDE, MASKS, bits, write_head
+from tombola.tickets.ticket import bits, write_head
+from tombola.tickets.ticket_files import BESIDE, MASKS
 
 _SPARE = 1 << 26
 """Bytes that a disk shall have free beyond the shards and masks."""

@@ -246,23 +246,6 @@ def names_of(classes: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
 
 
-def class_order(model: nn.Module, classes: Sequence[str] | None, title: str) -> list[int] | None:
-    """Places of a task's classes (None for a single value) in a model's order of them, if that is another one.
-
-    Raises:
-        TombolaError: the model has other outputs; `title` names the task.
-    """
-    names: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
-    wanted = 1 if classes is None else len(classes)
-    if len(names) != wanted:
-        raise TombolaError(f"the model has {len(names)} outputs, {title} needs {wanted}; give one fine-tuned on it")
-    if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
-        return None
-    places = {str(name).casefold(): index for index, name in names.items()}
-    if missing := [name for name in classes if name.casefold() not in places]:
-        raise TombolaError(
-            f"the model lacks the label {missing[0]!r} of {title}; it knows {', '.join(names.values())}: "
-            "rename the labels, or give a model fine-tuned on this task"
-        )
-    order = [places[name.casefold()] for name in classes]
-    return None if order == list(range(wanted)) else order
+def outputs_of(model: nn.Module) -> Mapping[int, str]:
+    """Names of a model's outputs, by their places."""
+    return getattr(getattr(model, "config", None), "id2label", None) or {}

@@ -16,7 +16,8 @@ from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.labelled_images import LabelledImages, read_rows
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask, class_order, names_of
+from tombola.tasks.fine_tuned.class_order import class_order
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask, names_of, outputs_of
 
 
 def image_processor_of(source: str, *, trust_remote_code: bool = False) -> Any:
@@ -94,7 +95,7 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         if trained:
-            class_order(model, self.classes, self.title)
+            class_order(outputs_of(model), self.classes, self.title)
         config: Any = getattr(model, "config", None)
         channels, *size = self.encoded("dev")[0]["pixel_values"].shape
         wanted = getattr(config, "image_size", None)
@@ -131,7 +132,7 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         logits: Tensor = model(**batch.inputs).logits.float()
-        order = class_order(model, self.classes, self.title)
+        order = class_order(outputs_of(model), self.classes, self.title)
         if order is not None:
             logits = logits[:, order]
         return Output(nn.functional.cross_entropy(logits, batch.targets, reduction="none"), logits.argmax(-1))

@@ -16,7 +16,8 @@ from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.metrics.statistics import interval, paired_difference
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, class_order, names_of
+from tombola.tasks.fine_tuned.class_order import class_order
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, names_of, outputs_of
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
 from tombola.tasks.padding import ends_with_padding, first_position, known_padding
@@ -110,7 +111,7 @@ class TextTask(TokenizedTask[Texts]):
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         if trained:
-            class_order(model, self.corpus.classes, self.title)
+            class_order(outputs_of(model), self.corpus.classes, self.title)
         config: Any = getattr(model, "config", None)
         if config is not None and not first_position(model) and not (trained and ends_with_padding(self.tokenizer)):
             # A decoder's classifier looks for the last token that is no padding, also where others open the model. One
@@ -173,7 +174,7 @@ class TextTask(TokenizedTask[Texts]):
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
-        order = class_order(model, self.corpus.classes, self.title)
+        order = class_order(outputs_of(model), self.corpus.classes, self.title)
         if order is not None:
             logits = logits[:, order]
         losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")

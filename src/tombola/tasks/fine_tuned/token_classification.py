@@ -17,7 +17,8 @@ from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.metrics.tag_metrics import TOKEN_ACCURACY, entity_f1, marks_entities
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.tagged_words import TaggedWords, read_rows
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, class_order, names_of
+from tombola.tasks.fine_tuned.class_order import class_order
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, names_of, outputs_of
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 
 METRICS = ("token_accuracy", "entity_f1")
@@ -109,7 +110,7 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         if trained:
-            class_order(model, self.classes, self.title)
+            class_order(outputs_of(model), self.classes, self.title)
         return super().checked(model, trained=trained)
 
     @override
@@ -164,7 +165,7 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         logits: Tensor = model(**batch.inputs).logits.float()
-        order = class_order(model, self.classes, self.title)
+        order = class_order(outputs_of(model), self.classes, self.title)
         if order is not None:
             logits = logits[..., order]
         judged = batch.targets != NOTHING
