@@ -6,7 +6,6 @@ from dataclasses import replace
 from torch import nn
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError, check_number, memory_errors
 from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
@@ -136,9 +135,6 @@ def single_cut(
             order = least_important_groups(importance, groups)
             ticket = without_groups(part.ticket, groups, order[: len(order) - round(density * count(groups))]).ticket
             return _cut_ticket(ticket, {chosen.name: density}, task, **read), None
-    if (chosen.criterion, chosen.pattern) == ("magnitude", PATTERN):
-        # Matrices that the pattern does not divide stay whole.
-        return prune_semi_structured(model).with_provenance(ticket="good"), None
     pruner = WeightPruner(model, task, chosen, options, seed)
     found = pruner.prune(None if density is None else 1 - density, evaluation.progress)
     return found.ticket.with_provenance(ticket="good"), found.model if pruner.updates else None
