@@ -17,6 +17,7 @@ from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.model_libraries import library_of
 from tombola.checkpoints.sources import CONFIG, PIPELINE
 from tombola.foundations.atomic_files import write_text
+from tombola.foundations.figures import figures
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 
 Form = Literal["shrunk", "sparse", "zeros", "onnx"]
@@ -207,7 +208,7 @@ def dense_bytes(model: nn.Module) -> int:
 
 def megabytes(size: int) -> str:
     """Bytes in MB (10^6), of which a small network has less than one."""
-    return f"{size / 1e6:.3f} MB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+    return f"{figures(size / 1e6, 1)} MB"
 
 
 def _cut_already(model: nn.Module, small: Subnetwork) -> bool:

@@ -13,6 +13,7 @@ from rich.console import Console
 from tombola.cli.command import Command, add_continue, given_settings, seeds
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import printable
+from tombola.foundations.figures import figures
 
 if TYPE_CHECKING:
     from tombola.study.study import Study
@@ -146,7 +147,7 @@ def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
         console.print(
             f"steps: {len(found.left)} to run, {found.done} done\n"
             f"expected time: {in_words(found.seconds)}, with --workers {found.workers}\n"
-            f"models on disk: {found.bytes / 1e6:,.1f} MB more at most",
+            f"models on disk: {figures(found.bytes / 1e6, 1)} MB more at most",
             highlight=False,
         )
         console.print(printable(f"folder: {study.folder}"), highlight=False, soft_wrap=True)

@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Callable
 
+from tombola.foundations.figures import figures
+
 MISSING = "–"
 
 
@@ -41,7 +43,7 @@ def short_count(value: float) -> str:
 @_or_missing
 def megabytes(size: float) -> str:
     """Bytes as MB (10^6), of which a small network has less than one."""
-    return f"{size / 1e6:.3f}" if size < 1e6 else f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
+    return figures(size / 1e6) if size < 1e6 else f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
 
 
 @_or_missing
