@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from tombola.checkpoints.sources import configuration
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Flag, Text, described, setting_fields, settings
 
@@ -125,14 +124,14 @@ class Regime(ABC):
     def check_model(self, options: TaskOptions, own: Any, source: str, *, trained: bool) -> Mapping[str, Any]:
         """What the files of a model say of it; a TombolaError where there is none, or it cannot be of the task.
 
-        Nothing here takes PyTorch: it is for what can be told at once.
+        Nothing here takes PyTorch: it is for what can be told at once. A regime that does not say knows no files.
 
         Args:
             options, own: as of `check`.
             source: of the model.
             trained: it has to be fine-tuned already, where the regime fine-tunes.
         """
-        return configuration(source)
+        return {}
 
     def judged_by(self, options: TaskOptions, own: Any) -> dict[str, Any]:
         """Settings that decide which rows judge, and what is asked of them: where they are equal, scores compare."""

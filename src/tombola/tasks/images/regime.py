@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
+from tombola.checkpoints.sources import configuration
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Text, described, settings
 from tombola.tasks.images.digit_networks import PRESETS
@@ -122,7 +123,7 @@ class ImageRegime(Regime):
             if trained:
                 raise TombolaError(f"{source} is a network without weights; give the folder of a trained one")
             return {}
-        said = super().check_model(options, own, source, trained=trained)
+        said = configuration(source)
         if said and "_class_name" not in said:
             kind = said.get("model_type", "model")
             raise TombolaError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from typing_extensions import override
 
+from tombola.checkpoints.sources import configuration
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
@@ -161,7 +162,7 @@ class LanguageRegime(Regime):
     def check_model(
         self, options: TaskOptions, own: LanguageSettings, source: str, *, trained: bool
     ) -> Mapping[str, Any]:
-        said = super().check_model(options, own, source, trained=trained)
+        said = configuration(source)
         kind = str(said.get("_class_name", said.get("model_type")))
         if "_class_name" in said or (kind in _ENCODERS and not {"auto_map", "is_decoder"} & said.keys()):
             raise TombolaError(
