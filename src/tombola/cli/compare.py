@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_out
-from tombola.foundations.errors import printable
+from tombola.cli.command import Command, add_out, say
 
 _WIDTH = 160
 """Characters of a line where there is no terminal to ask."""
@@ -46,7 +45,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         for part in tables(comparison):
             console.print(part)
         if options.out is not None:
-            console.print(printable(f"report: {result['report']}"), highlight=False, soft_wrap=True)
+            say(f"report: {result['report']}")
     return result
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.checkpoints.sources import configuration
-from tombola.cli.command import Command, add_out, check_ticket
+from tombola.cli.command import Command, add_out, check_ticket, say
 from tombola.cli.given_ticket import load_ticket, other_weights
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.figures import figures
@@ -56,7 +56,7 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
         sizes = f"{megabytes(result['bytes']).removesuffix(' MB')} of {megabytes(result['bytes_before'])} on disk"
         if result["bytes"] >= result["bytes_before"] and len(ticket) < ticket.total:
             sizes += " (what is pruned takes room as zeros or as one bit each)"
-        print(
+        say(
             f"{options.out}: {figures(result['parameters'] / 1e6, 2)} M of "
             f"{figures(result['parameters_before'] / 1e6, 2)} M parameters, {sizes}; largest difference from the "
             f"masked model {difference:.1e} of the largest output"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings
+from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings, say
 from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def _density(text: str) -> float | dict[str, float]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    density, settings, config = options.density, given_settings(options), checked_config(options)
+    density, settings = options.density, given_settings(options)
+    # A cut may need no task, and then goes for any model.
+    config = checked_config(options, judged="task" in settings)
     _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
@@ -82,7 +84,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     cost, weight = _cost(session, method, once=once)
     with (
         publish(options.out) as draft,
-        session.bars(f"{'prune' if once else 'search'} {method}", cost, weight) as bars,
+        session.bars(f"{'prune' if once else 'search'} {chosen.words}", cost, weight) as bars,
     ):
         trail = Trail(session, draft, anatomy, chosen.name, options.seed)
         if once:
@@ -102,7 +104,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         }
         scores = _scores(read_row(place / "pruned"), read_row(trail.seed_folder.full), session.task.metric)
     if not options.json:
-        print(f"{_kept(good.sites, result)}: {scores}: {result['ticket']}")
+        say(f"{_kept(good.sites, result)}: {scores}: {result['ticket']}")
     return result
 
 
@@ -132,7 +134,7 @@ def _cut_alone(options: argparse.Namespace, config: "StudyConfig", method: "Prun
         ticket.save(place)
         result = {"ticket": str(options.out / place.relative_to(draft)), **_sizes(ticket, dissect(model))}
     if not options.json:
-        print(f"{_kept(ticket.sites, result)}, not scored, as no --task is given: {result['ticket']}")
+        say(f"{_kept(ticket.sites, result)}, not scored, as no --task is given: {result['ticket']}")
     return result
 
 

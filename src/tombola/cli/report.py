@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command
+from tombola.cli.command import Command, say
 from tombola.foundations.plurals import plural
 
 
@@ -30,9 +30,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         found = {"export": str(options.export), "files": export(options.folder, options.export)}
     path = report.build(options.folder)
     if not options.json:
-        print(path)
+        say(str(path))
         if found:
-            print(f"{plural(len(found['files']), 'file')} in {options.export}")
+            say(f"{plural(len(found['files']), 'file')} in {options.export}")
     return {"report": str(path), **found}
 
 

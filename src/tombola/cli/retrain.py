@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import Any
 
-from tombola.cli.command import Command, add_out, checked_config
+from tombola.cli.command import Command, add_out, checked_config, say
 from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trail.finish(options.typed, "retrained")
         result = {"model": str(options.out), **trail.score_entry(trail.ticket(name) / "retrained")}
     if not options.json:
-        print(f"{score_line(result)}: {options.out}")
+        say(f"{score_line(result)}: {options.out}")
     return result
 
 

@@ -4,7 +4,7 @@ import argparse
 import warnings
 from typing import Any
 
-from tombola.cli.command import Command, add_out, checked_config
+from tombola.cli.command import Command, add_out, checked_config, say
 from tombola.cli.given_ticket import (
     add_ticket,
     load_ticket,
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             trail.finish(options.typed, "pruned")
             result = {**trail.score_entry(place), "folder": str(options.out)}
     if not options.json:
-        print(score_line(result) if options.out is None else f"{score_line(result)}: {options.out}")
+        say(score_line(result) if options.out is None else f"{score_line(result)}: {options.out}")
     return result
 
 

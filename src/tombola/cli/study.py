@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_continue, given_settings, seeds
+from tombola.cli.command import Command, add_continue, given_settings, say, seeds
 from tombola.foundations.atomic_files import read_json, read_lines
-from tombola.foundations.errors import printable
 from tombola.foundations.figures import figures
 
 if TYPE_CHECKING:
@@ -82,12 +81,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         run = FinishedRun.read(folder / NAME)
     report = folder / "report.html"
     if not options.json:
-        console = Console(markup=False)
         for table in run.tables:
-            console.print(PlainTable.of_entry(table))
-        for line in run.lines:
-            console.print(printable(line), highlight=False)
-        console.print(printable(f"report: {report}"), highlight=False, soft_wrap=True)
+            Console(markup=False).print(PlainTable.of_entry(table))
+        for line in (*run.lines, f"report: {report}"):
+            say(line)
     return {
         "folder": str(folder),
         "report": str(report),
@@ -150,7 +147,7 @@ def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
             f"models on disk: {figures(found.bytes / 1e6, 1)} MB more at most",
             highlight=False,
         )
-        console.print(printable(f"folder: {study.folder}"), highlight=False, soft_wrap=True)
+        say(f"folder: {study.folder}")
     return {
         "folder": str(study.folder),
         "steps": [{"step": what, "seconds": round(seconds, 3)} for what, seconds in found.left],

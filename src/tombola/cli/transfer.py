@@ -4,10 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from tombola.cli.command import Command, add_out, names, seeds
-from tombola.foundations.errors import printable
+from tombola.cli.command import Command, add_out, names, say, seeds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,15 +39,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.dry_run:
         seconds = transferring.estimate()
         if not options.json:
-            print(f"expected time: {in_words(seconds)}")
+            say(f"expected time: {in_words(seconds)}")
         return {"seconds": round(seconds, 1)}
     found = Transfer.read(transferring.run())
     path = report.build(options.out)
     if not options.json:
-        console = Console(markup=False)
         for cell in found.cells:
-            console.print(printable(f"{cell.method}: {cell.sentence()}"), highlight=False)
-        console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
+            say(f"{cell.method}: {cell.sentence()}")
+        say(f"report: {path}")
     return {**found.entry(), "report": str(path)}
 
 
