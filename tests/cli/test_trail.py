@@ -379,8 +379,8 @@ def test_a_search_that_finds_nothing_is_one_line_and_code_1(
     assert main(["prune", *given, "--method", "weights", "--out", str(tmp_path / "found")]) == 1
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("tombola:")]
     assert re.search(
-        r"failed: no ticket of weights was found on moods: the first cut, of 99\.0% of the weights, scores 0\.\d+, and "
-        r"the threshold is 0\.906; .*\(--density\)",
+        r"failed: no ticket of weights was found on moods: the first cut, of 99\.0 % of the weights, scores 0\.\d+, "
+        r"and the threshold is 0\.906; .*\(--density\)",
         line,
     )
     assert not (tmp_path / "found").exists()

@@ -137,7 +137,7 @@ def _check_smaller(model: nn.Module, ticket: Ticket, draft: Path) -> None:
     found, dense = bytes_on_disk(draft), dense_bytes(model)
     if found >= dense:
         kept = len(ticket) / ticket.total
-        why = f"{kept:.1%} of what can be pruned survive"
+        why = f"{100 * kept:.1f} % of what can be pruned survive"
         if ticket.kind == "weights":
             why += ", and one bit a weight tells where"
         raise FailedError(

@@ -151,7 +151,7 @@ class ModelCardWriter:
             total = anatomy.weights if name == "weights" else sum(anatomy.sizes(name))
             if total:
                 yield f"- surviving {_WORDS.get(name, name)}: {kept:,} of {total:,}"
-        yield f"- sparsity: {ticket.sparsity(anatomy):.1%} of the prunable weights are gone"
+        yield f"- sparsity: {100 * ticket.sparsity(anatomy):.1f} % of the prunable weights are gone"
         for name in ("ticket", "model", "task", "seed", "study", "threshold"):
             if name in ticket.provenance:
                 yield f"- {name}: {code(ticket.provenance[name])}"

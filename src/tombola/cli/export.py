@@ -9,7 +9,7 @@ from tombola.checkpoints.sources import configuration
 from tombola.cli.command import Command, add_out, check_ticket, say
 from tombola.cli.given_ticket import load_ticket, other_weights
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.figures import figures
+from tombola.foundations.figures import short_count
 
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) -> None:
@@ -57,8 +57,8 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
         if result["bytes"] >= result["bytes_before"] and len(ticket) < ticket.total:
             sizes += " (what is pruned takes room as zeros or as one bit each)"
         say(
-            f"{options.out}: {figures(result['parameters'] / 1e6, 2)} M of "
-            f"{figures(result['parameters_before'] / 1e6, 2)} M parameters, {sizes}; largest difference from the "
+            f"{options.out}: {short_count(result['parameters'])} of "
+            f"{short_count(result['parameters_before'])} parameters, {sizes}; largest difference from the "
             f"masked model {difference:.1e} of the largest output"
         )
     return result

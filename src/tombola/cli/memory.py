@@ -10,7 +10,7 @@ from rich.console import Console
 from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, names, numbers, seeds
 from tombola.foundations.errors import TombolaError, unknown
-from tombola.foundations.figures import figures
+from tombola.foundations.figures import figures, short_count
 from tombola.foundations.plain_table import PlainTable
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _denoisers(found: "Sequence[DenoiserNeed]", options: argparse.Namespace, *, 
     gpus = _gpus(options) if fits else []
     table.heads(numbers=("density", "parameters", "weights", *_counts("+ ", options), "GMACs", *gpus))
     for need in found:
-        cells = [f"{100 * need.density:g} %", f"{figures(need.parameters / 1e6, 1)} M", _mib(need.weights)]
+        cells = [f"{100 * need.density:g} %", short_count(need.parameters), _mib(need.weights)]
         cells += [_mib(one.activations) for one in need.passes.values()]
         first, one = next(iter(need.passes.items()))
         cells.append(figures(one.multiply_adds / first / 1e9, 1))
@@ -219,7 +219,7 @@ def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> 
     for need in around:
         # What it takes while it runs beyond what it takes while it waits.
         runs = [_mib(one.peak - need.weights) for one in need.passes.values()]
-        table.line(need.part.name, f"{figures(need.parameters / 1e6, 1)} M", _mib(need.weights), *runs)
+        table.line(need.part.name, short_count(need.parameters), _mib(need.weights), *runs)
     return table
 
 

@@ -220,7 +220,7 @@ def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
 
     return (
         " and ".join(counted(survivors[kind], kind) for kind in sites)
-        or f"{1 - survivors['sparsity']:.1%} of the weights"
+        or f"{100 * (1 - survivors['sparsity']):.1f} % of the weights"
     )
 
 

@@ -11,3 +11,15 @@ def decimals(value: float, most: int = 9) -> int:
 def figures(value: float, least: int = 0) -> str:
     """A number with three figures or more, below 1, and otherwise with so many decimals: `0.0292`, `5.3`, `1,024`."""
     return f"{value:,.{decimals(value) if abs(value) < 1 else least}f}"
+
+
+def count(value: float) -> str:
+    """A count; a mean keeps one decimal unless it is whole."""
+    return f"{value:,.0f}" if value == round(value) or value >= 1000 else f"{value:,.1f}"
+
+
+def short_count(value: float) -> str:
+    """A count in three figures or so: `5.12 M`, `85.1 M`, `4,608`."""
+    if value < 1e5:
+        return count(value)
+    return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"

@@ -319,6 +319,6 @@ def sentence(costs: Costs) -> str:
     batch = max(costs.variants["dense"].seconds)
     return (
         f"The shrunk model's theoretical speed-up, by its multiply-adds, is {costs.theoretical_speedup():.2f}; "
-        f"at batch {batch} {costs.measured_speedup():.2f} is measured: {costs.share():.0%} of it "
-        f"({costs.share(processor=True):.0%} in processor time)."
+        f"at batch {batch} {costs.measured_speedup():.2f} is measured: {100 * costs.share():.0f} % of it "
+        f"({100 * costs.share(processor=True):.0f} % in processor time)."
     )

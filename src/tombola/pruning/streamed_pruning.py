@@ -292,7 +292,8 @@ def _write_card(folder: Path, kind: str, cut: WeightCut, found: PrunedCheckpoint
     lines = [
         f"# A pruned {kind}",
         f"Written by Tombola: {found.survivors:,} of {found.weights:,} prunable weights survive; the others "
-        f"({found.sparsity:.1%}) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are the original's.",
+        f"({100 * found.sparsity:.1f} %) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are "
+        "the original's.",
         f'```python\nfrom transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder\n```',
         '`tombola.Ticket.load("ticket")` reads which weights survive. No scores were measured.',
     ]
