@@ -106,8 +106,9 @@ def test_pytorch_is_imported_with_patient_threads(tmp_path: Path) -> None:
         "    def find_spec(self, name, *_):\n"
         "        if name == 'torch': print('policy:', os.environ.get('OMP_WAIT_POLICY'))\n"
         "sys.meta_path.insert(0, Watch())\n"
-        "main(['compare', '.'])"
+        "main(['report', '.'])"
     )
+    (tmp_path / "study.json").write_text("{}")
     given = {name: value for name, value in environment().items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=given, check=False
@@ -148,6 +149,7 @@ class TestExitCodes:
         def broken(folder: Path) -> None:
             raise AssertionError("a defect")
 
+        (tmp_path / "study.json").write_text("{}")
         monkeypatch.setattr("tombola.report.build", broken)
         with pytest.raises(AssertionError, match="a defect"):
             main(["report", str(tmp_path)])
@@ -160,6 +162,7 @@ class TestExitCodes:
             "tombola.report.build = broken\n"
             f"sys.exit(main(['report', {str(tmp_path)!r}]))"
         )
+        (tmp_path / "study.json").write_text("{}")
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
         )

@@ -43,9 +43,9 @@ def check_source(source: str) -> None:
 
 
 def configuration(source: str) -> Mapping[str, Any]:
-    """What the JSON file of a model says of it, in its folder or at the hub; nothing of a GGUF file.
+    """Configuration of a model, read from the JSON file in its folder or at the hub; empty for a GGUF file.
 
-    Of a pipeline it is what the index says.
+    Of a pipeline it is the index.
 
     Raises:
         TombolaError: there is no such model, the hub cannot be reached, or the folder holds none.

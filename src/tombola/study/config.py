@@ -304,7 +304,7 @@ class StudyConfig(TaskOptions):
             check_source(self.full_of(seed))
 
     def check_models(self, seeds: Sequence[int] = (), *, trained: bool = False) -> Mapping[str, Any]:
-        """What the files of the model say of it, once they say nothing against it, or against the seeds' full models.
+        """Configuration of the model, after a look at it, and at those of the seeds' full models.
 
         Args:
             seeds: whose full models are looked at too, where `full` names them.

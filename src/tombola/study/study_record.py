@@ -16,7 +16,7 @@ NAME = "study.json"
 
 
 def read_record(folder: Path) -> Mapping[str, Any]:
-    """What `study.json` of a folder says, of a study or a single step.
+    """Facts of `study.json` in a folder, of a study or a single step.
 
     Raises:
         TombolaError: there is none, or it cannot be read.

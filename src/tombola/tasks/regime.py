@@ -122,7 +122,7 @@ class Regime(ABC):
         return
 
     def check_model(self, options: TaskOptions, own: Any, source: str, *, trained: bool) -> Mapping[str, Any]:
-        """What the files of a model say of it; a TombolaError where there is none, or it cannot be of the task.
+        """Configuration of a model; a TombolaError where there is none, or it says that it cannot be of the task.
 
         Nothing here takes PyTorch: it is for what can be told at once. A regime that does not say knows no files.
 

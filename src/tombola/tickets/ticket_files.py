@@ -21,7 +21,7 @@ MEND = "find it again"
 
 
 def read_head(folder: Path) -> dict[str, Any]:
-    """What `ticket.json` in a folder says, held against its masks, of which only the header is read.
+    """Facts of `ticket.json` in a folder, held against its masks, of which only the header is read.
 
     Raises:
         TombolaError: no ticket there, or one of its files is damaged or of a newer format.
