@@ -548,6 +548,16 @@ class TestSteps:
         assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
         assert capsys.readouterr().out.startswith("50.0 % of the weights: accuracy 0.")
 
+    @pytest.mark.parametrize("name", ["prune", "retrain"])
+    def test_a_dry_run_says_how_long_and_writes_nothing(
+        self, seed_folder: SeedFolder, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ticket = ["--ticket", str(seed_folder.ticket("heads+mlps", "good"))] if name == "retrain" else []
+        given = flags(name, model=seed_folder.full if name == "prune" else small_study.model())
+        assert main([name, *given, *ticket, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+        assert capsys.readouterr().out == "expected time: under a minute\n"
+        assert not any(tmp_path.iterdir())
+
     def test_people_get_one_line_on_stdout(
         self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings, say
+from tombola.cli.dry_run import add_dry_run, expected
 from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, f"new folder, in a study's layout: {files}; report, compare, retrain and score read it")
     parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
     add_continue(parser)
+    add_dry_run(parser)
     what = f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels)"
     once = "those of a pattern N:M, of any numbers (wanda-1:4), make one cut, with no search"
     parser.add_argument("--method", metavar="NAME", help=f"{what}; {once}")
@@ -67,6 +69,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     chosen = None if named is None else pruning_method(named)
     once = density is not None or (chosen is not None and chosen.pattern is not None)
     if once and "task" not in settings and chosen is not None and not needs_task(chosen):
+        if options.dry_run:
+            raise TombolaError(f"a cut of {chosen.words} asks for no task, and is timed by none; leave --dry-run out")
         return _cut_alone(options, config, chosen)
     weights = chosen is not None and chosen.kind == "weights"
     session = Session.open(config)
@@ -82,6 +86,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         changed["neuron_block"] = settings.get("neuron_block", 1)
     session = replace(session, config=session.config.replaced(**changed))
     cost, weight = _cost(session, method, once=once)
+    if options.dry_run:
+        return expected(options, session, model, cost)
     with (
         publish(options.out) as draft,
         session.bars(f"{'prune' if once else 'search'} {chosen.words}", cost, weight) as bars,

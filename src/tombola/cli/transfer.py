@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command, add_out, names, say, seeds
+from tombola.cli.dry_run import add_dry_run, expected_seconds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +15,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", type=names, default=(), metavar="weights", help="which (all that every study has)")
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1", help="which (all that every study has)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with their model")
-    parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
+    add_dry_run(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
@@ -25,7 +26,6 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola import report
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.resources import keep_freed_memory
-    from tombola.study.estimates import in_words
     from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()
@@ -37,10 +37,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trust_remote_code=options.trust_remote_code,
     )
     if options.dry_run:
-        seconds = transferring.estimate()
-        if not options.json:
-            say(f"expected time: {in_words(seconds)}")
-        return {"seconds": round(seconds, 1)}
+        return expected_seconds(options, transferring.estimate())
     found = Transfer.read(transferring.run())
     path = report.build(options.out)
     if not options.json:
