@@ -84,12 +84,16 @@ MISTYPED = (
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with the files of models that have no weights, and of tickets."""
-    bert = {"model_type": "bert", "num_hidden_layers": 3, "num_attention_heads": 4}
-    fine_tuned = {
+    bert: dict[str, object] = {"model_type": "bert", "num_hidden_layers": 3, "num_attention_heads": 4}
+    fine_tuned: dict[str, object] = {
         "architectures": ["BertForSequenceClassification"],
         "id2label": {"0": "neutral", "1": "entailment", "2": "contradiction"},
     }
-    models = {"base": {"architectures": ["BertModel"]}, "three": fine_tuned, "broken": {**fine_tuned, "id2label": [1]}}
+    models: dict[str, dict[str, object]] = {
+        "base": {"architectures": ["BertModel"]},
+        "three": fine_tuned,
+        "broken": {**fine_tuned, "id2label": [1]},
+    }
     for name, more in models.items():
         write_json(tmp_path / name / "config.json", {**bert, **more})
     for name, signature in (("deep", "bert-6x4-1234abcd"), ("other", "roberta-3x4-1234abcd"), ("torn", "bert-3x4-0")):

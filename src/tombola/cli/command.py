@@ -1,6 +1,7 @@
 """Commands of the command line: arguments, what runs them, settings of a study as flags, lists as values of flags."""
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,10 @@ class Command:
 
 def say(text: str, *, stderr: bool = False) -> None:
     """Print a sentence for people: in a terminal lines end between words, elsewhere it is one line."""
+    if stderr and hasattr(sys.stderr, "rich_proxied_file"):
+        # Bars are drawn: what is printed goes above them, and no other console knows where they are.
+        print(text, file=sys.stderr)
+        return
     console = Console(stderr=stderr)
     console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="ignore")
 
