@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast test-all check lint format docs bench bench-shrinking bench-one-shot bench-streaming clean
+.PHONY: study test test-fast test-all check lint format docs bench-tables clean
 
 study: .venv/.study
 	$(BIN)/tombola study
@@ -42,23 +42,9 @@ format: .venv/.develop
 docs: .venv/.develop
 	NO_MKDOCS_2_WARNING=1 HF_HUB_OFFLINE=1 $(BIN)/mkdocs build
 
-bench: .venv/.develop
-	$(BIN)/python benchmarks/search.py
-	$(BIN)/python benchmarks/shrinking.py --models minilm
-	$(BIN)/python benchmarks/attention_patterns.py
-
-# A quarter of an hour on two cores, nearly all of it for SmolLM2.
-bench-shrinking: .venv/.develop
-	$(BIN)/python benchmarks/shrinking.py
-
-# Beside Torch-Pruning, where it is installed in .venv.
-bench-one-shot: .venv/.develop
-	$(BIN)/python benchmarks/one_shot.py
-
-# Ten minutes and 15 GB of disk: a checkpoint of 3.4 billion parameters.
-bench-streaming: .venv/.develop
-	$(BIN)/python benchmarks/weight_pruning.py
-	$(BIN)/python benchmarks/streaming.py
+# Half an hour on two cores that do nothing else: every table of times of the documentation, which are then made anew.
+bench-tables: .venv/.develop
+	benchmarks/all.sh
 
 clean:
 	rm -rf .venv

@@ -5,12 +5,12 @@ of a pair differ, rows of similar length together. The harness's (`pip install '
 `HFLM.loglikelihood` at batch 64, each sentence a request after the same BOS token, requests sorted by length as it
 does. Both times are those of tokenising and scoring; building the harness's task is left out.
 
-    python benchmarks/grammar.py [--pairs FOLDER_OR_FILE] [--rows 500] [--sharing 0] [--model smollm2] [--rounds 2]
+    python benchmarks/grammar.py [--pairs FOLDER_OR_FILE] [--rows 500] [--sharing 0] [--model smollm2] [--repeats 3]
+                                 [--json FILE]
 
 Without `--pairs` they are those of Tombola's own small grammar. `--sharing 0.5` takes only pairs whose sentences share
-at least half of the shorter one's tokens, the BOS token among them. The two take turns, and each counts with its best
-round, which another process disturbs least; seconds of processor time are given too, as that is what one counts on a
-machine that is not idle.
+at least half of the shorter one's tokens, the BOS token among them. The two take turns; seconds of processor time are
+kept too, as that is what one counts on a machine that is not idle. Further pairs go into the same file.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from results_file import ResultsFile
 from tombola.checkpoints.loading import tokenizer_of
 from tombola.foundations.precision import Precision, resolve_precision
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
@@ -34,7 +35,9 @@ from tombola.tasks.language.abilities.language_modelling import plots
 from tombola.tasks.language.item import shared_prefix_length
 from tombola.tasks.language.packing import pack_by_prefix
 from tombola.tasks.language.task import LanguageTask
+from turns import ratio
 
+TOOLS = ("ours", "lm-eval")
 Round = tuple[float, float, list[float]]
 """Wall and processor seconds, and the verdict on each pair, ties by half."""
 
@@ -77,8 +80,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--sharing", type=float, default=0.0)
     parser.add_argument("--model", default="smollm2")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="keep every line in this file, and go on where it ends")
     options = parser.parse_args()
+    name = "generated" if options.pairs is None else options.pairs.stem
+    settings = {"model": options.model, "rows": options.rows, "repeats": options.repeats, "batch_size": 64}
+    results = ResultsFile(options.json, settings, ("pairs", "sharing", "precision"), ("lm-eval", "transformers"))
     tokenizer = tokenizer_of(options.model)
     ability = sharing(grammar.load(options.pairs), tokenizer, options.sharing).sample(options.rows)
     pairs = [example.choices for example in ability.examples]
@@ -99,6 +106,8 @@ def main() -> None:
         flush=True,
     )
     for precision in dict.fromkeys(("fp32", resolve_precision("auto", torch.device("cpu")))):
+        if results.has(name, options.sharing, precision):
+            continue
         engine = HFLM(
             pretrained=model,
             tokenizer=tokenizer,
@@ -107,20 +116,29 @@ def main() -> None:
             prefix_token_id=task.bos_token.token_id,
             mixed_precision_dtype="bfloat16" if precision == "bf16" else None,
         )
-        mine: list[Round] = []
-        other: list[Round] = []
-        for _ in range(options.rounds):
-            mine.append(ours(model, task, "bf16" if precision == "bf16" else "fp32"))
-            other.append(theirs(engine, pairs))
-        wall = [min(one[0] for one in rounds) for rounds in (mine, other)]
-        processor = [min(one[1] for one in rounds) for rounds in (mine, other)]
-        print(
-            f"{precision}: ours {wall[0]:.2f} s ({np.mean(mine[0][2]):.4f}), lm-eval {wall[1]:.2f} s "
-            f"({np.mean(other[0][2]):.4f}), same verdict on {np.mean(np.equal(mine[0][2], other[0][2])):.1%}, ratio "
-            f"{wall[1] / wall[0]:.2f}; processor {processor[0]:.2f} and {processor[1]:.2f} s, ratio "
-            f"{processor[1] / processor[0]:.2f}",
-            flush=True,
+        rounds = [
+            (ours(model, task, "bf16" if precision == "bf16" else "fp32"), theirs(engine, pairs))
+            for _ in range(options.repeats)
+        ]
+        seconds = {tool: [one[place][0] for one in rounds] for place, tool in enumerate(TOOLS)}
+        processor = {tool: [one[place][1] for one in rounds] for place, tool in enumerate(TOOLS)}
+        mine, other = (one[2] for one in rounds[0])
+        same = float(np.mean(np.equal(mine, other)))
+        times = ratio(seconds["lm-eval"], seconds["ours"])
+        results.add(
+            pairs=name,
+            sharing=options.sharing,
+            precision=precision,
+            scored=len(pairs),
+            tokens={"plain": plain, "within pairs": within, "read": read},
+            right={tool: float(np.mean(one)) for tool, one in zip(TOOLS, (mine, other), strict=True)},
+            same_verdicts=same,
+            seconds=seconds,
+            processor=processor,
+            ratio=times,
+            processor_ratio=ratio(processor["lm-eval"], processor["ours"]),
         )
+        print(f"{precision}: {seconds}, ratio {times}, same verdict on {same:.1%}", flush=True)
 
 
 if __name__ == "__main__":

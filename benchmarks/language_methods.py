@@ -129,6 +129,20 @@ def cell(line: dict[str, Any], name: str) -> str:
     return f"{right.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
+def cuts(task: LanguageTask, text: Sequence[Tensor], *, sequential: bool) -> dict[str, Cut]:
+    """Every cut that is compared, by the name of its line."""
+    lines: dict[str, Cut] = {"full": whole}
+    for settings in WEIGHTS:
+        name = " ".join(str(part) for part in settings if part is not None)
+        lines[name] = partial(weights, *settings, text=text, sequential=sequential)
+    for kind, layers, removed in SITES:
+        name = f"{kind} {removed:.3f}" + (" by layer" if layers else "")
+        lines[name] = partial(sites, kind, layers, removed, task=task)
+    for number in (1, 3):
+        lines[f"blocks {number}"] = partial(blocks, number, task=task)
+    return lines
+
+
 def main() -> None:
     """Prune, score, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -157,15 +171,7 @@ def main() -> None:
         one.settle(model)
     precision = resolve_precision("auto", torch.device("cpu"))
     text = task.calibration_text(count, length, 0)
-    lines: dict[str, Cut] = {"full": whole}
-    for settings in WEIGHTS:
-        name = " ".join(str(part) for part in settings if part is not None)
-        lines[name] = partial(weights, *settings, text=text, sequential=not options.dense)
-    for kind, layers, removed in SITES:
-        name = f"{kind} {removed:.3f}" + (" by layer" if layers else "")
-        lines[name] = partial(sites, kind, layers, removed, task=task)
-    for number in (1, 3):
-        lines[f"blocks {number}"] = partial(blocks, number, task=task)
+    lines = cuts(task, text, sequential=not options.dense)
     names = ("model", "rows", "zero_shot_rows", "text_tokens", "bos_token", "calibration", "dense")
     texts = [
         [item.scored for item, mine in zip(one.items("dev"), own, strict=True) if mine]

@@ -10,18 +10,18 @@ its examples, and that of all sentences.
     python benchmarks/one_shot.py [--model DIR] [--json FILE]
 
 Without `--model`, MiniLM is fine-tuned on all training sentences first. Importance is measured in bf16 where the
-processor has it, for both tools; accuracy in fp32. The models take turns for the latency, and of each the fastest pass
-counts. On two cores the run takes about seven minutes, and fine-tuning four or five.
+processor has it, for both tools; accuracy in fp32. The models take turns for the latency. On two cores the run takes
+about seven minutes, and fine-tuning four or five.
 """
 
 import argparse
 import copy
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.bert.modeling_bert import BertIntermediate, BertSelfAttention
 
+from results_file import ResultsFile
 from tombola import Recipe, TextTask, Ticket, controls, evaluate, load, one_shot, save_shrunk, tokenizer_of, train
 from tombola.architectures.dummy_inputs import dummy_inputs
 from tombola.architectures.parameters import count_parameters
@@ -42,6 +43,7 @@ from tombola.pruning.evaluation import EvaluationOptions
 from tombola.subnetworks.subnetwork import shrunk, whole
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from turns import ratio
 
 try:
     import torch_pruning
@@ -75,7 +77,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Row:
-    """Row that is printed of one of them.
+    """Row of one of them, as it is printed and kept.
 
     Attributes:
         name: of the cut.
@@ -83,11 +85,11 @@ class Row:
         accuracy: on the dev sentences; the mean, where there are several models.
         interval: its 95 % bootstrap interval over the sentences.
         difference: to the full model's, over the same sentences, with its interval.
-        each: the accuracy of each model.
+        right: a digit for each dev sentence, 1 if it is right; of several models, a text each.
         importance_seconds: of processor time; None where there was nothing to measure.
-        seconds: of the fastest pass over a batch.
-        latency_gain: how many times as fast as the full model.
-        processor_gain: the same in processor time.
+        seconds: of each pass over a batch.
+        ratio: how many times as fast as the full model, in the turns' median, the least and the most.
+        processor_ratio: the same in processor time.
         reloads: whether it comes back from disk, in words.
     """
 
@@ -96,11 +98,11 @@ class Row:
     accuracy: float
     interval: tuple[float, float]
     difference: tuple[float, float, float]
-    each: list[float]
+    right: list[str]
     importance_seconds: float | None
-    seconds: float
-    latency_gain: float
-    processor_gain: float
+    seconds: list[float]
+    ratio: list[float]
+    processor_ratio: list[float]
     reloads: str
 
 
@@ -218,8 +220,8 @@ def predicted(small: nn.Module, model: PreTrainedModel, task: TextTask) -> NDArr
     return evaluate(replace(whole(model), model=small), task).predictions
 
 
-def latencies(models: Mapping[str, nn.Module], repeats: int) -> dict[str, tuple[float, float]]:
-    """The fastest pass of each over a batch, by the clock and in processor time; the models take turns."""
+def latencies(models: Mapping[str, nn.Module], repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each pass of each over a batch, by the clock and in processor time; the models take turns."""
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 20000, (BATCH, LENGTH), generator=generator)
@@ -232,7 +234,7 @@ def latencies(models: Mapping[str, nn.Module], repeats: int) -> dict[str, tuple[
                 seconds = time.perf_counter() - started, time.process_time() - worked
                 if turn:  # The first round warms up.
                     found[name].append(seconds)
-    return {name: (min(one[0] for one in passes), min(one[1] for one in passes)) for name, passes in found.items()}
+    return found
 
 
 def fine_tuned(task: TextTask, source: str | None, recipe: Recipe, precision: Precision) -> PreTrainedModel:
@@ -283,26 +285,24 @@ def cuts(model: PreTrainedModel, task: TextTask, blocks: list[int], seeds: int, 
 def figures(found: Mapping[str, Cut], task: TextTask, repeats: int) -> list[Row]:
     """A row for each, with numbers."""
     references, full = task.references("dev"), found["full"]
-    seconds = latencies({name: cut.model for name, cut in found.items()}, repeats)
-    rows = []
-    for name, cut in found.items():
-        scores = [task.metric.score(row, references) for row in np.atleast_2d(cut.predictions)]
-        rows.append(
-            Row(
-                name,
-                count_parameters(cut.model),
-                float(np.mean(scores)),
-                interval(task.metric, cut.predictions, references, seed=0),
-                paired_difference(task.metric, cut.predictions, full.predictions, references, seed=0),
-                scores,
-                cut.importance,
-                seconds[name][0],
-                seconds["full"][0] / seconds[name][0],
-                seconds["full"][1] / seconds[name][1],
-                cut.reloads,
-            )
+    passes = latencies({name: cut.model for name, cut in found.items()}, repeats)
+    wall, processor = ({name: [one[which] for one in passes[name]] for name in passes} for which in (0, 1))
+    return [
+        Row(
+            name,
+            count_parameters(cut.model),
+            float(np.mean([task.metric.score(row, references) for row in np.atleast_2d(cut.predictions)])),
+            interval(task.metric, cut.predictions, references, seed=0),
+            paired_difference(task.metric, cut.predictions, full.predictions, references, seed=0),
+            ["".join(str(int(one)) for one in row == references) for row in np.atleast_2d(cut.predictions)],
+            cut.importance,
+            wall[name],
+            ratio(wall["full"], wall[name]),
+            ratio(processor["full"], processor[name]),
+            cut.reloads,
         )
-    return rows
+        for name, cut in found.items()
+    ]
 
 
 def table(rows: list[Row]) -> Table:
@@ -323,8 +323,8 @@ def table(rows: list[Row]) -> Table:
             "" if full else f"{apart:+.4f}",
             "" if full else f"{least:+.3f} to {most:+.3f}",
             "" if row.importance_seconds is None else f"{row.importance_seconds:.0f} s",
-            f"{row.latency_gain:.2f} x",
-            f"{row.processor_gain:.2f} x",
+            f"{row.ratio[0]:.2f} x",
+            f"{row.processor_ratio[0]:.2f} x",
             row.reloads,
         )
     return made
@@ -336,14 +336,27 @@ def main() -> None:
     parser.add_argument("--model", help="folder of a MiniLM that is fine-tuned on Rotten Tomatoes already")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--train-rows", type=int, default=None, help="sentences; all by default")
+    parser.add_argument("--dev-rows", type=int, default=None, help="sentences; all by default")
     parser.add_argument("--blocks", nargs="+", type=int, default=[1, 8, 16, 32], help="neurons of a block")
     parser.add_argument("--random-seeds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5, help="passes for the latency")
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of the importance")
-    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    parser.add_argument(
+        "--json", type=Path, help="also write all figures to this file; nothing is done where it holds them"
+    )
     options = parser.parse_args()
     precision = resolve_precision(options.precision, CPU)
-    task = TextTask(rotten_tomatoes.load(), tokenizer_of("minilm"))
+    settings: dict[str, Any] = {"model": "minilm" if options.model is None else "given", "precision": precision}
+    settings |= {"batch": BATCH, "length": LENGTH, "torch_pruning": torch_pruning is not None}
+    names = ("epochs", "learning_rate", "train_rows", "dev_rows", "blocks", "random_seeds", "repeats")
+    settings |= {name: getattr(options, name) for name in names}
+    packages = () if torch_pruning is None else ("torch-pruning",)
+    results = ResultsFile(options.json, settings, ("name",), packages)
+    if results.lines:
+        return
+    data = FineTunedOptions(train_rows=options.train_rows, dev_rows=options.dev_rows)
+    task = TextTask(rotten_tomatoes.load(), tokenizer_of("minilm"), data)
     recipe = Recipe(epochs=options.epochs, learning_rate=options.learning_rate)
     model = fine_tuned(task, options.model, recipe, precision)
     found = cuts(model, task, options.blocks, options.random_seeds, precision)
@@ -360,8 +373,8 @@ def main() -> None:
                 task.metric, found[first].predictions, found[name].predictions, task.references("dev"), seed=0
             )
             print(f"{first}, less {name}: {apart:+.4f}, 95 % interval {low:+.3f} to {high:+.3f}")
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    for row in rows:
+        results.add(sentences=task.size("train"), **vars(row))
 
 
 if __name__ == "__main__":

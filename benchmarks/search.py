@@ -6,27 +6,32 @@ The paper's (github.com/sai-prasanna/bert-experiments): a pass for the score, th
 for the importance with the gates shared by a batch and the backward pass through all parameters; everything padded
 to 128 tokens, in fp32, and pruned sites masked, not removed.
 
-    python benchmarks/search.py [--sentences 1000]
+    python benchmarks/search.py [--sentences 1000] [--repeats 3] [--json FILE]
 
 Ours searches until the score falls under 90 % (heads and MLPs together, no refinement); the paper's way then does as
 many iterations. The ratio is that of the wall times of an iteration, in fp32 for both, and with ours in bf16 where the
-processor has it. On two cores the paper's way takes over a minute an iteration.
+processor has it; the ways take turns. On two cores the paper's way takes over a minute an iteration of 1,000 sentences.
 """
 
 import argparse
 import copy
-import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from results_file import ResultsFile
 from tombola import Recipe, SearchOptions, TextTask, dissect, search_ticket, tokenizer_of, train
-from tombola.foundations.precision import Precision, resolve_precision
+from tombola.foundations.precision import resolve_precision
 from tombola.pruning.evaluation import EvaluationOptions
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from turns import in_turns, ratio
 
 HEADS_STEP, MLPS_STEP = 7, 1
+PAPER = "the paper's way, fp32"
 
 
 def paper_search(model: nn.Module, inputs: list[dict[str, Tensor]], targets: list[Tensor], iterations: int) -> None:
@@ -72,11 +77,19 @@ def paper_search(model: nn.Module, inputs: list[dict[str, Tensor]], targets: lis
 
 
 def main() -> None:
-    """Fine-tune briefly, run both, print both times and their ratio."""
+    """Fine-tune briefly, run all ways in turn, print their times and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--train-rows", type=int, default=1500)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--json", type=Path, help="also write all figures to this file; nothing is done where it holds them"
+    )
     options = parser.parse_args()
+    settings = {"model": "minilm", **{name: getattr(options, name) for name in ("sentences", "train_rows", "repeats")}}
+    results = ResultsFile(options.json, settings, ("sentences",))
+    if results.has(options.sentences):
+        return
     precision = resolve_precision("auto", torch.device("cpu"))
     tokenizer = tokenizer_of("minilm")
     task = TextTask(
@@ -85,18 +98,17 @@ def main() -> None:
     model = task.load("minilm", seed=0)
     train(model, task, Recipe(epochs=1, learning_rate=1e-4), precision=precision)
 
-    ours: dict[Precision, float] = {}
+    # Passes of each of our searches, since a rounded score may end two of them at different iterations.
+    passes: dict[str, int] = {}
+    ways: dict[str, Callable[[], object]] = {}
     for kind in dict.fromkeys((precision, "fp32")):
-        started = time.perf_counter()
-        found = search_ticket(
-            model, task, evaluation=EvaluationOptions(precision=kind), options=SearchOptions(refine=False)
-        )
-        # Seconds a pass, since a rounded score may end the two searches at different iterations.
-        ours[kind] = (time.perf_counter() - started) / len(found.passes)
-        for step in found.passes:
-            print(f"  ours, {kind}: {step.score:.4f}, {step.heads} heads and {step.mlps} MLPs")
-    iterations = len(found.passes)
-    print(f"{options.sentences} dev sentences, {iterations} iterations, {torch.get_num_threads()} threads", flush=True)
+
+        def ours(name: str, evaluation: EvaluationOptions) -> None:
+            found = search_ticket(model, task, evaluation=evaluation, options=SearchOptions(refine=False))
+            passes[name] = len(found.passes)
+
+        name = f"ours, {kind}"
+        ways[name] = partial(ours, name, EvaluationOptions(precision=kind))
 
     texts = task.corpus.splits["dev"]
     inputs, targets = [], []
@@ -105,12 +117,21 @@ def main() -> None:
         encoded = tokenizer(batch, padding="max_length", max_length=128, truncation=True, return_tensors="pt")
         inputs.append(dict(encoded))
         targets.append(torch.from_numpy(texts.labels[start : start + 32]))
-    started = time.perf_counter()
-    paper_search(copy.deepcopy(model), inputs, targets, iterations)
-    theirs = (time.perf_counter() - started) / iterations
-    print(f"paper's way, fp32: {theirs:.1f} s an iteration")
-    for kind, seconds in ours.items():
-        print(f"ours, {kind}: {seconds:.2f} s an iteration, ratio {theirs / seconds:.1f}")
+
+    def paper() -> None:
+        passes[PAPER] = passes["ours, fp32"]
+        paper_search(copy.deepcopy(model), inputs, targets, passes[PAPER])
+
+    ways[PAPER] = paper
+    measured = in_turns(ways, options.repeats, warm=False)
+    seconds = {name: [one / passes[name] for one in times] for name, times in measured.items()}
+    print(
+        f"{options.sentences} dev sentences, {passes[PAPER]} iterations, {torch.get_num_threads()} threads", flush=True
+    )
+    ratios = {name: ratio(seconds[PAPER], times) for name, times in seconds.items() if name != PAPER}
+    for name, times in seconds.items():
+        print(f"{name}: {' '.join(f'{one:.2f}' for one in times)} s an iteration, ratio {ratios.get(name, '')}")
+    results.add(sentences=options.sentences, iterations=passes[PAPER], seconds=seconds, ratio=ratios)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ prunes it by magnitude over the whole model and by Wanda, each in a fresh proces
 a peak under 2 GB.
 
     python benchmarks/streaming.py [--layers 26] [--criteria magnitude wanda] [--sequences 8] [--length 256] [--dir DIR]
+                                   [--json FILE]
 """
 
 import argparse
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import LlamaConfig
 
+from results_file import ResultsFile
 from tombola.foundations.atomic_files import write_json
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.streamed_pruning import prune_checkpoint
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--dir", type=Path, help="where to put the checkpoints (a temporary folder)")
-    parser.add_argument("--json", type=Path, help="also write all figures to this file")
+    parser.add_argument("--json", type=Path, help="keep every line in this file, and go on where it ends")
     parser.add_argument("--prune", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.prune is not None:
@@ -116,6 +118,12 @@ def main() -> None:
         print(json.dumps(prune(Path(source), Path(out), criterion, int(sequences), int(length))))
         return
     size = 2 * parameters(options.layers)
+    settings = {name: getattr(options, name) for name in ("layers", "sequences", "length")}
+    settings |= {"parameters": parameters(options.layers), "bytes": size, "sparsity": SPARSITY}
+    results = ResultsFile(options.json, settings, ("criterion",))
+    wanted = [criterion for criterion in options.criteria if not results.has(criterion)]
+    if not wanted:
+        return
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="tombola-streaming-") as temporary:
         home = Path(temporary)
         needed, free = int(2.2 * size), shutil.disk_usage(home).free
@@ -132,11 +140,10 @@ def main() -> None:
             f"{time.perf_counter() - started:.0f} s; {torch.get_num_threads()} threads",
             flush=True,
         )
-        found = {}
-        for criterion in options.criteria:
+        for criterion in wanted:
             row = measured(home / "dense", home / criterion, criterion, options)
             ticket = (home / criterion / MASKS).stat().st_size
-            found[criterion] = row
+            results.add(criterion=criterion, masks=ticket, **{**row, "seconds": [row["seconds"]]})
             print(
                 f"{criterion}: peak {row['peak'] / 1e9:.2f} GB ({row['imports'] / 1e9:.2f} GB of it imports), "
                 f"{row['seconds']:.0f} s, {row['seconds'] / options.layers:.1f} s a block; "
@@ -146,8 +153,6 @@ def main() -> None:
                 flush=True,
             )
             shutil.rmtree(home / criterion)
-    if options.json is not None:
-        write_json(options.json, found)
 
 
 if __name__ == "__main__":

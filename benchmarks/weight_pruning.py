@@ -2,9 +2,9 @@
 
 The goals: the global threshold at least 15 times as fast as `torch.nn.utils.prune.global_unstructured`, with at most a
 twentieth of its extra memory, and the exact count. Each figure comes from a fresh process, the tools taking turns; the
-time is the best of the repeats.
+ratio is the median of those of a turn.
 
-    python benchmarks/weight_pruning.py [--model smollm2] [--sparsity 0.5] [--repeats 3]
+    python benchmarks/weight_pruning.py [--model smollm2] [--sparsity 0.5] [--repeats 3] [--json FILE]
 """
 
 import argparse
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from results_file import ResultsFile
 from tombola import dissect
 from tombola.architectures.sites import outputs_first
 from tombola.checkpoints.loading import load_model
@@ -29,6 +30,7 @@ from tombola.profiling.peak_memory import peak
 from tombola.pruning.magnitude import keep_largest
 from tombola.pruning.weight_criteria import ScoredMatrix, WeightCut
 from tombola.pruning.weight_pruning import prune_matrix
+from turns import ratio
 
 
 def tombola_global(model: nn.Module, sparsity: float) -> int:
@@ -102,10 +104,17 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--sparsity", type=float, default=0.5)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--json", type=Path, help="also write all figures to this file; nothing is done where it holds them"
+    )
     parser.add_argument("--tool", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.tool is not None:
         print(json.dumps(measure(load_model(options.model, check=False), options.tool, options.sparsity)))
+        return
+    settings = {name: getattr(options, name) for name in ("model", "sparsity", "repeats")}
+    results = ResultsFile(options.json, settings, ("tool",))
+    if results.lines:
         return
     rows: dict[str, list[dict[str, float]]] = {tool: [] for tool in TOOLS}
     for _ in range(options.repeats):
@@ -114,14 +123,13 @@ def main() -> None:
             done = subprocess.run([*command, "--tool", tool], stdout=subprocess.PIPE, check=True)
             row.append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{options.model}, {options.sparsity:.0%} of the weights go, {torch.get_num_threads()} threads")
-    best = {tool: (min(r["seconds"] for r in row), min(r["extra"] for r in row)) for tool, row in rows.items()}
-    for tool, (seconds, extra) in best.items():
-        survivors = {int(row["survivors"]) for row in rows[tool]}
-        kept = ", ".join(f"{count:,}" for count in survivors)
-        print(f"{tool}: {seconds:.2f} s, {extra / 1e9:.2f} GB extra, {kept} survive")
-    for first, second in (tuple(TOOLS)[:2], tuple(TOOLS)[2:]):
-        (slow, large), (fast, small) = best[first], best[second]
-        print(f"{second}: {slow / fast:.1f} times as fast, {small / large:.1%} of the extra memory")
+    for slow, fast in (tuple(TOOLS)[:2], tuple(TOOLS)[2:]):
+        for tool in (slow, fast):
+            seconds, extra = ([row[name] for row in rows[tool]] for name in ("seconds", "extra"))
+            survivors = sorted({int(row["survivors"]) for row in rows[tool]})
+            times = ratio([row["seconds"] for row in rows[slow]], seconds)
+            results.add(tool=tool, survivors=survivors, seconds=seconds, extra=extra, ratio=times)
+            print(f"{tool}: {seconds} s, {extra} bytes extra, {survivors} survive, {times} times as fast")
 
 
 if __name__ == "__main__":

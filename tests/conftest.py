@@ -5,28 +5,30 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import copy
+import gc
 import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
-from torch import nn
-from transformers import BertModel
 
-from builders.encoders import Exact, config, synthetic, tokenizer
-from builders.small_study import SHARED_FOLDER
-from tombola.training.loop import train
-from tombola.training.recipe import Recipe
+from builders.shared_folder import SHARED_FOLDER
+
+# PyTorch and what builds on it are imported where they are needed: xdist's first process, which runs no test and which
+# the others wait for, takes seconds less.
+if TYPE_CHECKING:
+    from torch import nn
+
+    from builders.encoders import Exact
 
 QUIET: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 # The same examples in every run: whether a change lands must not hang on luck. The exhaustive tier looks further.
 settings.register_profile("tombola", max_examples=25, derandomize=True, **QUIET)
 settings.register_profile("exhaustive", max_examples=100, **QUIET)
 settings.load_profile("tombola")
-torch.set_num_threads(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,9 +38,32 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(SHARED_FOLDER)))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without the garbage collector, which goes through all that is imported again and again, and finds nothing."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    """One thread: the models are tiny."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pre-trained tiny BERT without an output layer, and its tokenizer, as the hub lays them out."""
+    import torch
+    from transformers import BertModel
+
+    from builders.encoders import config, tokenizer
+
     folder = tmp_path_factory.mktemp("checkpoint")
     torch.manual_seed(7)
     BertModel(config("bert")).save_pretrained(folder)
@@ -47,19 +72,24 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def task() -> Exact:
+def task() -> "Exact":
     """A small learnable task of single texts in two classes."""
+    from builders.encoders import synthetic
+
     return synthetic()
 
 
 @pytest.fixture(scope="session")
-def _trained(checkpoint: Path, task: Exact) -> nn.Module:
+def _trained(checkpoint: Path, task: "Exact") -> "nn.Module":
+    from tombola.training.loop import train
+    from tombola.training.recipe import Recipe
+
     model = task.load(str(checkpoint), seed=0).double()
     train(model, task, Recipe(epochs=8, learning_rate=3e-3, batch_size=16), seed=0)
     return model
 
 
 @pytest.fixture
-def trained(_trained: nn.Module) -> nn.Module:
+def trained(_trained: "nn.Module") -> "nn.Module":
     """A tiny BERT, in fp64, that has learned `task`."""
     return copy.deepcopy(_trained)

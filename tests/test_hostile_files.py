@@ -25,7 +25,7 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from builders import gguf_files, language_models, pipelines, small_study, ticket_trees
+from builders import gguf_files, language_models, pipelines, shared_folder, small_study, ticket_trees
 from builders.encoders import sites
 from builders.hostile_files import damaged
 from tombola.analysis.agreement.comparison import compare
@@ -200,7 +200,7 @@ def all_of_a_study(folder: Path) -> None:
 @functools.cache
 def studied() -> Path:
     """A finished study with all analyses."""
-    study = small_study.study_in(small_study.home() / "all", seeds=(0, 1), analyses=("all",), threshold=0.97)
+    study = small_study.study_in(shared_folder.home() / "all", seeds=(0, 1), analyses=("all",), threshold=0.97)
     return small_study.run_once(study).folder
 
 
@@ -320,7 +320,7 @@ STUDIES: Mapping[str, Reader] = MappingProxyType(
 def sound(name: str) -> tuple[Path, Reader]:
     """A sound folder for a reader."""
     reader = {**FAST, **SLOW, **STUDIES}[name]
-    folder = small_study.home() / f"sound {name}"
+    folder = shared_folder.home() / f"sound {name}"
     shutil.rmtree(folder, ignore_errors=True)
     if reader.make not in (a_shrunk_model, pipelines.dit):
         folder.mkdir()

@@ -90,6 +90,19 @@ def study(folder: Path, name: str | None = None) -> None:
         return
     comparison = CrossSeedFolder.compared(record.home).comparison
     _copy(comparison, out / "comparison.json")
+    write_json(out / "attention.json", _attention(record))
+    for seed_folder in record.seed_folders:
+        for method in record.methods:
+            for analysis in ("random-tickets", "representations"):
+                if (path := seed_folder.analysis(analysis, method)).is_file():
+                    _copy(path, out / f"seed-{seed_folder.seed}" / method / path.name)
+        if (path := seed_folder.analysis("interactions")).is_file():
+            write_json(out / f"seed-{seed_folder.seed}" / "interactions.json", _in_short(Interactions.read(path)))
+    _pictures(folder, out)
+
+
+def _attention(record: StudyData) -> dict[str, Any]:
+    """Classes of attention of all heads and of survivors, and how the two differ, by each weighting."""
     seeds = [seed_folder for seed_folder in record.seed_folders if seed_folder.analysis("attention").is_file()]
     full = [AttentionPatterns.read(seed_folder.analysis("attention")) for seed_folder in seeds]
     masks = [Ticket.load(seed_folder.ticket(SITES, "good")).heads for seed_folder in seeds]
@@ -115,15 +128,7 @@ def study(folder: Path, name: str | None = None) -> None:
             "difference": [difference.value, difference.low, difference.high],
             "correlation": [correlation.value, correlation.low, correlation.high],
         }
-    write_json(out / "attention.json", found)
-    for seed_folder in record.seed_folders:
-        for method in record.methods:
-            for analysis in ("random-tickets", "representations"):
-                if (path := seed_folder.analysis(analysis, method)).is_file():
-                    _copy(path, out / f"seed-{seed_folder.seed}" / method / path.name)
-        if (path := seed_folder.analysis("interactions")).is_file():
-            write_json(out / f"seed-{seed_folder.seed}" / "interactions.json", _in_short(Interactions.read(path)))
-    _pictures(folder, out)
+    return found
 
 
 def _curves(record: StudyData) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def against(method: str, one: str, other: str, field: str = "score") -> OverSeed
     return over_seeds(*(scores("digits", *place, field) for place in places))
 
 
+# Long: a section's sentences in their order on the page, each beside the figures that it rests on.
 def what_tickets_of_a_denoiser_draw() -> Iterator[str]:
     """Limits of weights and of channels."""
     about = read("digits/study.json")
@@ -128,7 +129,7 @@ def rewound() -> Iterator[str]:
 
 def which_ranking() -> Iterator[str]:
     """Rankings of heads and channels, beside random tickets."""
-    settings, *kept = lines("denoiser-rankings/epochs-4.jsonl")
+    settings, *kept = lines("benchmarks/denoiser_rankings_4.jsonl")
     assert (settings["density"], settings["rewind"]) == (0.5, "final")
     assert {line["seed"] for line in kept} == {0, 1, 2}
     yield "half of the prunable weights"

@@ -99,12 +99,12 @@ RANKINGS = {
     "random, gradually": "random, gradually",
     "random, block by block, gradually": "random, the same share of each block, gradually",
 }
-EPOCHS = tuple(epochs for epochs in (4, 16) if (HERE / f"denoiser-rankings/epochs-{epochs}.jsonl").is_file())
+EPOCHS = tuple(epochs for epochs in (4, 16) if (HERE / f"benchmarks/denoiser_rankings_{epochs}.jsonl").is_file())
 
 
 def ranked(epochs: int, name: str, field: str = "score") -> list[float]:
     """Numbers of a ranking, one a seed: the mean of its draws."""
-    _, *kept = lines(f"denoiser-rankings/epochs-{epochs}.jsonl")
+    _, *kept = lines(f"benchmarks/denoiser_rankings_{epochs}.jsonl")
     draws: dict[int, list[float]] = {}
     for line in kept:
         if line["ranking"].removesuffix(" 0").removesuffix(" 1") == name:
@@ -135,6 +135,6 @@ def rankings() -> Iterator[Line]:
 
 def same_tickets(epochs: int, one: str, other: str) -> int:
     """Seeds in which two rankings keep the same sites."""
-    _, *kept = lines(f"denoiser-rankings/epochs-{epochs}.jsonl")
+    _, *kept = lines(f"benchmarks/denoiser_rankings_{epochs}.jsonl")
     masks = {(line["seed"], line["ranking"]): line["masks"] for line in kept}
     return sum(masks[seed, one] == masks[seed, other] for seed in {line["seed"] for line in kept})

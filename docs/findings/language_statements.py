@@ -48,6 +48,7 @@ def share(method: str, ability: str, percent: float) -> str:
     return f"{kept['share']:.2f} [{kept['low']:.2f}, {kept['high']:.2f}]"
 
 
+# Long: a section's sentences in their order on the page, each beside the figures that it rests on.
 def what_smollm2_still_understands() -> Iterator[str]:
     """Falls of the abilities, and what is left of them."""
     about = read("understanding/study.json")

@@ -33,6 +33,43 @@ def abilities() -> Iterator[Line]:
             yield (METHODS[profile["method"]].words, f"{100 * point['sparsity']:.1f}", *kept)
 
 
+RECOVERED = {"recovery": "all weights trained", "recovery-lora": "through adapters"}
+"""Folder → how its tickets were trained again."""
+
+
+def recovery_said() -> str:
+    """Caption of `recovery`."""
+    config = next(read(f"{name}/study.json")["config"] for name in RECOVERED if _recovered(name))
+    return (
+        "What training again brings back: the ticket that Wanda leaves, and a random one of its size, trained on "
+        f"{config['recovery_tokens']:,} tokens of plot summaries, one seed; 95 % intervals over examples."
+    )
+
+
+def recovery() -> Iterator[Line]:
+    """Abilities of tickets before and after they were trained again; nothing where that was not measured."""
+    shown = False
+    for name, how in RECOVERED.items():
+        if (found := _recovered(name)) is None:
+            continue
+        curves = found["curves"]
+        if not shown:
+            yield ("", *(f"{curve['title']}, {curve['measure']}" for curve in curves))
+            yield ("full model", *(_ends(curve, "full") for curve in curves))
+        for number, one in enumerate(curves[0]["tickets"]):
+            scored = one["scored"]
+            if scored["stage"] == "retrained" or not shown:
+                stage = how if scored["stage"] == "retrained" else scored["stage"]
+                kept = [_ends(curve["tickets"][number]["retained"], "raw") for curve in curves]
+                yield (f"{scored['ticket']}, {stage}", *kept)
+        shown = True
+
+
+def _recovered(name: str) -> dict[str, Any] | None:
+    """The retention profile of a study whose tickets were trained again."""
+    return dict(read(f"{name}/wanda.json")) if (HERE / f"{name}/wanda.json").is_file() else None
+
+
 CUTS = {
     "full": "full model",
     "magnitude 0.3": "magnitude",
@@ -59,7 +96,7 @@ CUTS = {
     "blocks 1": "layers: 1 of 30",
     "blocks 3": "layers: 3 of 30",
 }
-BENCHMARK = "language-methods.jsonl"
+BENCHMARK = "benchmarks/language_methods.jsonl"
 CHOICES = {"grammar": "BLiMP", "reasoning-piqa": "PIQA", "reasoning-arc_easy": "ARC-easy", "cloze": "LAMBADA"}
 TEXTS = "language-modelling"
 

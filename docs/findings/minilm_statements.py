@@ -27,6 +27,7 @@ SITES = "heads+mlps"
 ROTTEN, SST, COLA = TASKS
 
 
+# Long: a section's sentences in their order on the page, each beside the figures that it rests on.
 def the_papers_findings() -> Iterator[str]:
     """The table of what holds, sentence by sentence."""
     whole = {title: figures(title, "none", "full", "none") for title in ("SST-2", "CoLA")}
@@ -178,6 +179,7 @@ def how_far_each_search_could_go() -> Iterator[str]:
     yield f"How many heads are left varies from seed to seed (SST-2: {min(heads):.0f} to {max(heads):.0f} of 72)."
 
 
+# Long: a section's sentences in their order on the page, each beside the figures that it rests on.
 def good_tickets_against_others() -> Iterator[str]:
     """Differences over examples and over seeds."""
     matching = [
@@ -343,6 +345,7 @@ def what_do_the_survivors_attend_to() -> Iterator[str]:
     )
 
 
+# Long: a section's sentences in their order on the page, each beside the figures that it rests on.
 def is_knowledge_local_or_spread() -> Iterator[str]:
     """Random tickets, interactions, representations of one seed."""
     found = read("rotten-tomatoes/seed-0/heads+mlps/random-tickets.json")

@@ -7,8 +7,10 @@ not follow from the files (see `statements`).
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 
+import benchmark_tables
 import classifier_tables
 import denoiser_tables
 import language_tables
@@ -33,26 +35,35 @@ TABLES: dict[str, Callable[[], Iterator[Line]]] = {
     "representations": classifier_tables.representations,
     "falls": language_tables.falls,
     "abilities": language_tables.abilities,
+    "recovery": language_tables.recovery,
     "methods": language_tables.methods,
     "comparisons": language_tables.comparisons,
     "drawn": denoiser_tables.drawn,
     "curve": denoiser_tables.curve,
     "rewound": denoiser_tables.rewound,
     "rankings": denoiser_tables.rankings,
+    **benchmark_tables.TABLES,
 }
+CAPTIONS = {"recovery": language_tables.recovery_said, **benchmark_tables.CAPTIONS}
+"""Table → the line before it, which is left out with it."""
 
 
 def filled(page: str) -> str:
-    """The page with every marked table made anew.
+    """The page with every marked table made anew; one that has no data is left out, with the line before it.
 
     Raises:
         KeyError: it marks a table that is not known.
     """
 
     def table(match: re.Match[str]) -> str:
-        head, *lines = TABLES[match[1]]()
+        made = [*TABLES[match[1]]()]
+        if not made:
+            return f"<!-- table: {match[1]} -->\n<!-- end -->"
+        head, *lines = made
         rows = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
         text = "\n".join(f"| {' | '.join(row)} |".replace("  ", " ") for row in rows)
+        if match[1] in CAPTIONS:
+            text = f"\n{textwrap.fill(CAPTIONS[match[1]](), 120)}\n\n{text}"
         return f"<!-- table: {match[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, page, flags=re.DOTALL)

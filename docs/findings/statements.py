@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import cost_statements
 import denoiser_statements
 import language_statements
 import minilm_statements
@@ -92,8 +93,37 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
     "explanation/understanding.md": {
         "What a run gave": Section(language_statements.from_one_study, ("bf16",)),
         "Abilities": Section(language_statements.what_a_text_begins_with, whole=False),
+        "Read once": Section(of_the_set_up=("two sentences of a pair",)),
+    },
+    "explanation/speed.md": {
+        "Fast, because it is exact where others approximate, and small where others mask": Section(
+            of_the_set_up=("bf16 where the processor", "padding to 128 tokens")
+        ),
+        "What a ticket saves": Section(),
+        "Where these numbers come from": Section(),
+    },
+    "how-to/one-cut.md": {
+        "Beside Torch-Pruning": Section(),
+        "Weights at once": Section(of_the_set_up=("`tombola prune --method magnitude-2:4`",)),
+    },
+    "how-to/smaller-models.md": {
+        "Smaller models: from a ticket to a model that others can use": Section(
+            cost_statements.of_the_quick_study, whole=False
+        ),
+        "What was measured": Section(cost_statements.of_a_matrix, ("The 2:4 tickets",)),
     },
     "explanation/attention.md": {
+        "How often the rules are right": Section(
+            of_the_set_up=(
+                "10 to 60 tokens, 0 to 40 % of the attention at random",
+                "one to four columns",
+                "one to three neighbouring offsets",
+                "two or three blocks",
+                "between two classes",
+                "of 6 to 24 tokens",
+            )
+        ),
+        "Cost": Section(),
         "MiniLM, for example": Section(
             minilm_statements.two_weightings, ("from five seeds, 500 dev sentences", "[95 % over sentences]")
         ),

@@ -27,16 +27,10 @@ def page_of(package: Package) -> str:
     return f"reference/{package.path.replace('/', '-')}.md"
 
 
-def homes() -> Mapping[str, str]:
-    """Every public name of `tombola`, and the full name of what it stands for."""
-    found = griffe.load("tombola", search_paths=[SOURCE], submodules=True)
-    return {name: str(found[name].target_path) for name in tombola.__all__}
-
-
 def _public_names() -> str:
     """The table of `tombola.__all__`, in the order of the rooms."""
-    targets = homes()
     loaded = griffe.load("tombola", search_paths=[SOURCE], submodules=True)
+    targets = {name: str(loaded[name].target_path) for name in tombola.__all__}
     order = {package.name: number for number, package in enumerate(packages())}
     lines = [
         "# The public face: `tombola`",

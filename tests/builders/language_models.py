@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from builders import small_study
+from builders import shared_folder
 from builders.encoders import randomise
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions, Samples
@@ -58,7 +58,7 @@ def checkpoint() -> Path:
         llama(dtype=torch.float32).save_pretrained(folder)
         tokenizer().save_pretrained(folder)
 
-    return small_study.once("tiny-llama", make)
+    return shared_folder.once("tiny-llama", make)
 
 
 def sentence(seed: int, length: int) -> str:

@@ -7,7 +7,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from builders.shared_folder import home, once
 from tombola.cli.main import COMMANDS
 from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
@@ -26,8 +27,6 @@ LAYERS, HEADS, HIDDEN, INNER = 3, 4, 32, 64
 GOOD = ("bright", "warm", "funny", "lovely", "moving")
 BAD = ("dull", "cold", "boring", "ugly", "tired")
 FILLING = tuple(f"word{number}" for number in range(30))
-SHARED_FOLDER = "TOMBOLA_TESTS_FOLDER"
-"""Environment variable with the folder of `home`, set where the tests begin."""
 SETTINGS: Mapping[str, Any] = {
     "train_rows": 192,
     "dev_rows": 96,
@@ -43,22 +42,6 @@ SETTINGS: Mapping[str, Any] = {
     "at_chance": "continue",
 }
 """The recipe under which the model learns the task, in few and large steps."""
-
-
-def home() -> Path:
-    """Folder that lives as long as the tests do, and that their processes share."""
-    return Path(os.environ[SHARED_FOLDER])
-
-
-def once(name: str, make: Callable[[Path], object]) -> Path:
-    """A folder of `home`, made by the first process of the tests that asks for it; nobody else writes there."""
-    folder = home() / name
-    with FileLock(home() / f".{name}.lock"):
-        if not folder.exists():
-            draft = home() / f".{name}.draft"
-            make(draft)
-            draft.rename(folder)
-    return folder
 
 
 @functools.cache

@@ -129,6 +129,9 @@ def test_damage_of_any_file_is_found(bert: PreTrainedModel, tmp_path: Path, kind
         {"format": 2},
         {"class": "os"},
         {"class": None},
+        {"library": []},
+        # A list of as many places took all memory.
+        {"tickets": 2**40},
     )
     for change in changes:
         (folder / "tombola.json").write_text(json.dumps(facts | change))

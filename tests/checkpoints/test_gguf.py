@@ -87,6 +87,11 @@ def test_bad_files_are_one_line_and_leave_nothing(made: tuple[Path, LlamaForCaus
     (folder / "b.gguf").write_bytes(b"")
     with pytest.raises(TombolaError, match=r"holds 2 GGUF files \(a.gguf, b.gguf\)"):
         locate(str(folder))
+    part = tmp_path / "part" / "x-00001-of-00003.gguf"
+    part.parent.mkdir()
+    shutil.copy(made[0] / "tiny.gguf", part)
+    with pytest.raises(TombolaError, match=r"^[^\n]*in parts \(x-00001-of-00003\.gguf\); make one of them: [^\n]*$"):
+        locate(str(part.parent))
     for content in (b"", b"GGUF and no more", (folder / "a.gguf").read_bytes()[:-1000]):
         broken = tmp_path / "broken"
         broken.mkdir(exist_ok=True)

@@ -38,6 +38,7 @@ def changed(place: Path, name: str, **config: Any) -> str:
         ({"quantization_config": {"quant_method": "nonesuch"}}, QUANTISED.format("nonesuch")),
         ({"quantization_config": {"quant_method": None}}, QUANTISED.format("in a way that it does not name")),
         ({"quantization_config": 7}, r"; mend the files of this folder, or save the model again$"),
+        ({"attention_dropout": float("nan")}, r"config\.json: attention_dropout is not a number; mend it"),
         ({"hidden_act": "swishy"}, r"config\.json: this transformers has no hidden_act 'swishy'; mend it"),
         ({"model_type": "foobar"}, r"config\.json: this transformers has no model_type 'foobar'; mend it"),
         ({"_attn_implementation": "flash_attention_2"}, r"FlashAttention2.*; install what it asks for"),

@@ -145,7 +145,21 @@ def test_an_index_of_pickles_alone(ran: Path, tmp_path: Path) -> None:
     for opened in WEIGHTS:
         with pytest.raises(TombolaError, match=r"as a pickle \(model-1\.bin\)"):
             OPENED[opened](str(tmp_path / "model"))
+    (tmp_path / "model" / "model-1.bin").unlink()
+    with pytest.raises(TombolaError, match=r"as a pickle \(pytorch_model\.bin\.index\.json\)"):
+        load_model(str(tmp_path / "model"))
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("shard", ["../model.safetensors", "{folder}/model.safetensors"])
+def test_an_index_that_leads_out_of_its_folder(shard: str, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    classifier(dtype=torch.float32).save_pretrained(model)
+    (model / "model.safetensors").rename(tmp_path / "model.safetensors")
+    shards = {"metadata": {}, "weight_map": {"bert.pooler.dense.bias": shard.format(folder=tmp_path)}}
+    (model / "model.safetensors.index.json").write_text(json.dumps(shards))
+    with pytest.raises(TombolaError, match="leads out of its folder"):
+        load_model(str(model))
 
 
 @pytest.mark.parametrize("hub", [False, True])

@@ -7,6 +7,7 @@ import pytest
 
 from tombola.report.labels import SCORED, STAGES
 from tombola.study.config import ANALYSES
+from tombola.tasks.fine_tuned.task_types import TASK_TYPES
 from tombola.tasks.registry import regimes
 from tombola.tickets.kinds import TICKET_KINDS
 from tombola.tickets.pruning_methods import METHODS
@@ -21,8 +22,10 @@ def test_values_of_rows_are_explained(word: str) -> None:
     assert re.search(rf"(^\| |`|, ){re.escape(word)}(`| \||,)", PAGE, re.M), word
 
 
-@pytest.mark.parametrize("word", [*ANALYSES, *(regime.name for regime in regimes())])
-def test_analyses_and_regimes_are_named(word: str) -> None:
+@pytest.mark.parametrize(
+    "word", [*ANALYSES, *(regime.name for regime in regimes()), "text-classification", *TASK_TYPES]
+)
+def test_analyses_regimes_and_task_types_are_named(word: str) -> None:
     assert re.search(rf"\b{re.sub('[-_]', '[-_ ]', word).rstrip('s')}", PAGE, re.I), word
 
 

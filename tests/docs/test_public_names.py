@@ -1,6 +1,7 @@
 """Every public name has a docstring and its place in the reference."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import griffe
@@ -11,7 +12,6 @@ from generated_pages import api_reference
 from generated_pages.docstrings import split_entries
 from generated_pages.sources import ROOMS, ROOT, SOURCE, packages
 
-PAGES = api_reference.pages()
 HOME = re.compile(r"^::: (\S+)$", re.M)
 """How a page asks for everything public in a module."""
 
@@ -26,6 +26,11 @@ def loaded() -> griffe.Module:
     found = griffe.load("tombola", search_paths=[SOURCE], submodules=True)
     assert isinstance(found, griffe.Module)
     return found
+
+
+@pytest.fixture(scope="module")
+def pages() -> Mapping[str, str]:
+    return api_reference.pages()
 
 
 def public(parent: griffe.Module | griffe.Class) -> list[griffe.Object]:
@@ -56,20 +61,20 @@ def test_every_public_name_has_a_docstring(loaded: griffe.Module) -> None:
     assert [found.path for found in undocumented] == []
 
 
-def test_every_module_stands_on_one_page_of_the_reference(loaded: griffe.Module) -> None:
-    shown = [name for page in PAGES.values() for name in HOME.findall(page)]
+def test_every_module_stands_on_one_page_of_the_reference(loaded: griffe.Module, pages: Mapping[str, str]) -> None:
+    shown = [name for page in pages.values() for name in HOME.findall(page)]
     assert len(shown) == len(set(shown))
     modules = {found.path for found in public(loaded) if isinstance(found, griffe.Module) and not found.is_init_module}
     hidden = {name for name in modules if name.split(".")[1] in {*api_reference.HIDDEN_ROOMS, "__main__"}}
     assert set(shown) == modules - hidden
 
 
-def test_the_public_face_is_complete() -> None:
-    page = PAGES["reference/tombola.md"]
+def test_the_public_face_is_complete(pages: Mapping[str, str]) -> None:
+    page = pages["reference/tombola.md"]
     for name in tombola.__all__:
         target, summary = re.findall(rf"^\| \[`tombola\.{name}`\]\[(\S+)\] \| (.+) \|$", page, re.M)[0]
         module = target if target.endswith(".controls") else target.rpartition(".")[0]
-        assert f"::: {module}\n" in "".join(PAGES.values())
+        assert f"::: {module}\n" in "".join(pages.values())
         assert summary.endswith(".")
 
 

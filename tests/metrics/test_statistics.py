@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tombola.metrics.scores import METRICS, metric
-from tombola.metrics.statistics import interval, mean_std, paired_difference, verdict
+from tombola.metrics.statistics import Left, interval, mean_std, paired_difference, verdict
 
 Array = NDArray[Any]
 ACCURACY = metric("accuracy")
@@ -286,17 +286,18 @@ def test_a_ticket_that_answers_all_alike_or_has_nothing_left_matches_nothing() -
     references = (np.arange(1000) % 5 > 1).astype(np.int64)
     full = np.where(np.arange(1000) < 640, references, 1 - references)
     guess = np.ones(1000, dtype=np.int64)
-    for tickets, empty, why in (
+    cases: tuple[tuple[list[NDArray[np.int64]], list[Left], str], ...] = (
         ([guess], [], "it answers every example alike"),
-        ([guess], [True], "nothing of it is left"),
-        ([full], [True], "nothing of it is left"),
+        ([guess], ["nothing"], "nothing of it is left"),
+        ([full], ["nothing"], "nothing of it is left"),
         (
             [full, guess, full],
-            [False, False, True],
+            ["part", "part", "nothing"],
             "nothing of it is left or it answers every example alike in 2 ",
         ),
-    ):
-        found = verdict(ACCURACY, [full] * len(tickets), tickets, references, seed=0, empty=empty)
+    )
+    for tickets, left, why in cases:
+        found = verdict(ACCURACY, [full] * len(tickets), tickets, references, seed=0, left=left)
         assert found.learned
         assert not found.matches
         assert (
@@ -304,7 +305,9 @@ def test_a_ticket_that_answers_all_alike_or_has_nothing_left_matches_nothing() -
             .partition(", ")[2]
             .startswith(f"the good ticket says nothing, because {why}")
         )
-    assert verdict(ACCURACY, [full], [full], references, seed=0, empty=[False]).matches
+    assert verdict(ACCURACY, [full], [full], references, seed=0, left=["part"]).matches
+    entire = verdict(ACCURACY, [full], [full], references, seed=0, left=["all"])
+    assert (entire.entire, entire.alike, entire.matches) == (1, 0, False)
     values = np.linspace(0, 1, 30)
     constant = verdict(metric("pearson"), [values], [np.full(30, 0.3) + values * 1e-9], values, seed=0)
     assert (constant.alike, constant.empty) == (1, 0)

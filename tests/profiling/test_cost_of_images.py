@@ -14,7 +14,7 @@ from tombola.architectures.denoisers import denoiser_inputs
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
-from tombola.profiling.model_cost import compare
+from tombola.profiling.model_cost import CostOptions, compare
 from tombola.profiling.tensor_memory import bytes_of, estimate, measure, multiply_adds
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.ticket import Ticket
@@ -35,7 +35,7 @@ def test_steps_images_and_memory_of_each_variant() -> None:
     # Of smaller networks the workspace of a single convolution is all that is seen.
     model = unet(torch.float32, block_out_channels=(32, 64), sample_size=16, attention_head_dim=16)
     ticket = half(model)
-    costs = compare(model, ticket, batches=(1, 8), steps=10, repeats=1, memory=True)
+    costs = compare(model, ticket, CostOptions(batches=(1, 8), steps=10, repeats=1, memory=True))
     dense, under_mask, small = (costs.variants[name] for name in ("dense", "masked", "shrunk"))
     part = shrunk(model, ticket).model
     assert (costs.steps, costs.length, costs.dtype) == (10, None, "float32")

@@ -18,7 +18,7 @@ from builders.families import ZOO
 from tombola import Ticket, TombolaError, dissect, masked, save_shrunk, shrunk
 from tombola.checkpoints.shrunk_folder import TENSORS
 from tombola.profiling import peak_memory
-from tombola.profiling.model_cost import Cost, Costs, compare, sentence, table
+from tombola.profiling.model_cost import Cost, CostOptions, Costs, compare, sentence, table
 from tombola.profiling.tensor_memory import multiply_adds
 
 H, F, V, L = 32, 48, 64, 10  # width, hidden units of an MLP, vocabulary, tokens
@@ -65,7 +65,7 @@ def test_variants_side_by_side(tmp_path: Path) -> None:
     ticket = sites(model, [[1, 0, 0, 1], [1, 1, 1, 0]], [0, 1])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     save_shrunk(model, ticket, tmp_path / "small")
-    costs = compare(model, ticket, folder=tmp_path / "small", length=L, batches=(1, 3), repeats=1)
+    costs = compare(model, ticket, CostOptions(L, (1, 3), repeats=1), folder=tmp_path / "small")
     assert list(costs.variants) == ["dense", "masked", "shrunk"]
     dense, under_mask, small = costs.variants.values()
     head, mlp = 4 * H * 8 + 3 * 8, 2 * H * F + F + H  # with biases
@@ -95,14 +95,14 @@ def test_any_family_can_be_measured(name: str) -> None:
     model = ZOO[name].make(dtype=torch.float32)
     rows, heads = dissect(model).heads
     ticket = sites(model, torch.arange(heads).expand(rows, -1) < heads - 1, [1] * dissect(model).mlps)
-    costs = compare(model, ticket, length=8, batches=(2,), repeats=1)
+    costs = compare(model, ticket, CostOptions(8, (2,), repeats=1))
     assert costs.theoretical_speedup() > 1 == costs.theoretical_speedup("masked")
     assert costs.length == (None if name == "vit" else 8)
 
 
 def test_a_ticket_of_weights_has_no_smaller_network() -> None:
     model = ZOO["bert"].make(dtype=torch.float32)
-    costs = compare(model, some_weights(model, seed=0), length=L, batches=(2,), repeats=1)
+    costs = compare(model, some_weights(model, seed=0), CostOptions(L, (2,), repeats=1))
     assert list(costs.variants) == ["dense", "masked"]
     assert costs.variants["masked"].multiply_adds == costs.variants["dense"].multiply_adds
     assert "shrunk" not in shown(costs)
@@ -150,7 +150,7 @@ def test_peak_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
     model = BertForSequenceClassification(config).eval()
     mlps = 2 * 2 * 256 * 16384 * 4  # bytes: 67 MB
     ballast = torch.ones(100_000_000)  # of this process, not of the model's
-    costs = compare(model, sites(model, torch.ones(2, 4), [0, 0]), length=8, batches=(1, 2), repeats=1, memory=True)
+    costs = compare(model, sites(model, torch.ones(2, 4), [0, 0]), CostOptions(8, (1, 2), repeats=1, memory=True))
     found = {name: cost.memory for name, cost in costs.variants.items()}
     del ballast
     if None in found.values():

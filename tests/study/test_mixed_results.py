@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from builders import small_study
+from builders import shared_folder, small_study
 from builders.small_study import study_in
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
@@ -75,7 +75,7 @@ def test_a_damaged_file_beside_an_interval_is_not_taken_for_whole(tmp_path: Path
 
 @pytest.fixture(scope="module")
 def finished() -> Study:
-    return small_study.run_once(study_in(small_study.home() / "short", **SHORT))
+    return small_study.run_once(study_in(shared_folder.home() / "short", **SHORT))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from builders import small_study
+from builders import shared_folder, small_study
 from builders.renewed_study import assert_alike, assert_renewed
 from builders.small_study import read_rows, timeless
 from tombola.foundations.atomic_files import read_json
@@ -103,7 +103,7 @@ def rows() -> Path:
             ]
             file.write_text("\n".join(["sentence\tother\tlabel\tturned", *made]) + "\n")
 
-    return small_study.once("rows", write)
+    return shared_folder.once("rows", write)
 
 
 def study_of(out: Path, rows: Path, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> Study:
@@ -113,7 +113,7 @@ def study_of(out: Path, rows: Path, seeds: tuple[int, ...] = SEEDS, **settings: 
 
 @pytest.fixture(scope="module")
 def base(rows: Path) -> Study:
-    return small_study.run_once(study_of(small_study.home() / "renewed", rows))
+    return small_study.run_once(study_of(shared_folder.home() / "renewed", rows))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from transformers import (
 import tombola
 import tombola.study.seed_context
 import tombola.training.loop
-from builders import small_study
+from builders import shared_folder, small_study
 from builders.report_pages import read
 from builders.small_study import read_rows, study_in, timeless
 from tombola.analysis.locality.random_tickets import RETRAINED, RandomTickets
@@ -114,7 +114,7 @@ def predictions_of(folder: Path, study: Study, model: PreTrainedModel | None = N
 
 class TestFolder:
     def test_the_layout_is_that_of_the_contract(self, done: Study) -> None:
-        assert done.folder == small_study.home() / "runs" / f"tiny-bert-moods-{done.hash}"
+        assert done.folder == shared_folder.home() / "runs" / f"tiny-bert-moods-{done.hash}"
         for name in ("study.json", "results.jsonl", "verdicts.json", "report.html"):
             assert (done.folder / name).is_file(), name
         seed = done.folder / "moods" / "seed-0"
@@ -293,7 +293,7 @@ BLOCK = 8
 
 
 def structured() -> Study:
-    return study_in(small_study.home() / "neurons", methods=STRUCTURED, neuron_block=BLOCK)
+    return study_in(shared_folder.home() / "neurons", methods=STRUCTURED, neuron_block=BLOCK)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from transformers import LlamaForCausalLM
 
-from builders import browser, lost_files, small_study
+from builders import browser, lost_files, shared_folder, small_study
 from builders.language_models import WORDS, llama, tokenizer
 from builders.planted_text import plant
 from builders.renewed_study import assert_renewed
@@ -57,7 +57,7 @@ def chain(first: int, length: int) -> list[str]:
 @functools.cache
 def language() -> Path:
     """A tiny Llama that has learned the chain, a corpus of it, and questions about it; nobody writes there."""
-    folder = small_study.home() / "chain"
+    folder = shared_folder.home() / "chain"
     model = llama(dtype=torch.float32)
     ids = {word: number for number, word in enumerate(WORDS)}
     rows = torch.tensor([[ids["<s>"], *(ids[word] for word in chain(first, 20))] for first in range(40)])
@@ -117,7 +117,7 @@ def config(**settings: Any) -> StudyConfig:
 
 @functools.cache
 def finished() -> Study:
-    study = Study(config(), out=small_study.home() / "language-runs")
+    study = Study(config(), out=shared_folder.home() / "language-runs")
     report.build(study.run())
     return study
 

@@ -4,12 +4,13 @@ import copy
 import functools
 import itertools
 import random
+import re
 from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, PythonBackend
 
 from builders import language_models
 from tombola.foundations.errors import TombolaError
@@ -136,9 +137,42 @@ def test_of_two_long_texts_the_longer_keeps_the_odd_token() -> None:
         assert found["input_ids"] == [*ids[0], *ids[1]]
 
 
-@pytest.mark.parametrize("kind", ["WordPiece", "BPE of bytes", "SentencePiece", "words"])
-def test_a_book_is_not_read_for_its_first_words(kind: str) -> None:
-    assert len(beginning(LONG["prose"] * 20, trained(kind), 128)) <= 20_000
+@pytest.mark.parametrize("cut", [beginning, ending])
+@pytest.mark.parametrize("kind", list(TRAINED))
+def test_a_book_is_not_read_for_its_first_words(kind: str, cut: Any) -> None:
+    assert len(cut(LONG["prose"] * 20, trained(kind), 128)) <= 20_000
+
+
+class InPython(PythonBackend):
+    """A tokenizer of characters, and of the words `ab`, in Python."""
+
+    read = 0
+
+    @property
+    def vocab_size(self) -> int:
+        return 200
+
+    def get_vocab(self) -> dict[str, int]:
+        return {chr(32 + number): number for number in range(200)}
+
+    def _tokenize(self, text: str, **_: Any) -> list[str]:
+        self.read += len(text)
+        return re.findall("ab|.", text, re.DOTALL)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return sum(map(ord, token)) % 200
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_tokenizer_in_python_reads_little_of_a_long_text(side: str) -> None:
+    text = LONG["prose"] * 3
+    make: Any = InPython
+    whole, found = (make(truncation_side=side, pad_token="a") for _ in range(2))
+    wanted = whole([text], truncation=True, max_length=128)["input_ids"]
+    assert [one["input_ids"] for one in encoded([text], None, found, 128)] == wanted
+    cut = beginning if side == "right" else ending
+    assert cut(text, found, 128) in text
+    assert found.read < 70_000 < len(text)
 
 
 def test_short_texts_and_those_of_a_tokenizer_that_keeps_the_end_are_not_cut() -> None:

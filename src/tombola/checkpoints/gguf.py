@@ -7,6 +7,7 @@ times a small integer plus an offset, fit into neither bf16 nor fp16 without rou
 
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,26 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from tombola.checkpoints.assets import cached
 from tombola.checkpoints.refusals import check_layers, check_size
 from tombola.foundations.errors import TombolaError, one_line
+from tombola.foundations.slug import slug
+
+_PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf$")
+"""End of the name of a part."""
 
 
 def gguf_in(folder: Path) -> Path | None:
     """The GGUF file of a folder that is no Hugging Face folder (it has no `config.json`), if there is one.
 
     Raises:
-        TombolaError: there are several.
+        TombolaError: there are several, or one part of several.
     """
     if (folder / "config.json").exists():
         return None
     files = sorted(folder.glob("*.gguf"))
+    if parts := [file.name for file in files if _PART.search(file.name)]:
+        raise TombolaError(
+            f"{folder} holds a GGUF file in parts ({parts[0]}); make one of them: "
+            f"llama-gguf-split --merge {parts[0]} model.gguf"
+        )
     if len(files) > 1:
         raise TombolaError(
             f"{folder} holds {len(files)} GGUF files ({', '.join(file.name for file in files)}); give a folder with "
@@ -59,7 +69,7 @@ def dequantised(file: Path) -> Path:
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
 
-    return cached(f"dequantised/{file.stem}-{digest[:12]}", write, "the dequantised model")
+    return cached(f"dequantised/{slug(file.stem)}-{digest[:12]}", write, "the dequantised model")
 
 
 def read_gguf(file: Path) -> tuple[PreTrainedModel, Any]:

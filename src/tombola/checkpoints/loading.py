@@ -275,7 +275,8 @@ def loading(source: str) -> Iterator[None]:
                 "install what it asks for (tokenizers in SentencePiece files take sentencepiece and protobuf), or save "
                 "it again in a form that needs none, as tokenizer.json"
             )
-        return instead(source)
+        # Of a hub id that has pickles alone; transformers would have them opened.
+        return "give its weights as safetensors" if "use_safetensors" in str(error) else instead(source)
 
     with one_line(f"cannot load {source!r}", mend), no_pickles(source):
         yield

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, PreTrainedModel
 from typing_extensions import override
 
 from tombola.architectures.denoisers import class_of_denoiser
@@ -91,7 +91,7 @@ class _Saved(Protocol):
 
 
 Companions = str | Path | _Saved
-"""Source of a tokenizer or schedule (folder, hub id, asset), or that itself."""
+"""Source of a tokenizer, image processor or schedule (folder, hub id, asset), or that itself."""
 
 
 class TransformersLibrary(Library):
@@ -128,8 +128,9 @@ class TransformersLibrary(Library):
 
     @override
     def save_companions(self, source: str, folder: Path) -> None:
-        with contextlib.suppress(TombolaError), quiet(), loading(source):
-            AutoTokenizer.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
+        for companion in (AutoTokenizer, AutoImageProcessor):
+            with contextlib.suppress(TombolaError), quiet(), loading(source):
+                companion.from_pretrained(locate(source), trust_remote_code=False).save_pretrained(folder)
 
     @override
     def batch_sizes(self, multiply_adds: int) -> tuple[int, ...]:
@@ -251,7 +252,7 @@ def load_any(source: str, *, check: bool = True) -> nn.Module:
 
 
 def save_companions(source: Companions | None, folder: Path) -> None:
-    """Put the tokenizer of a model beside what was made of it, or the schedule of a denoiser, where there is one."""
+    """Put the tokenizer or image processor of a model, or the schedule of a denoiser, beside what was made of it."""
     if isinstance(source, str | Path):
         library_at(str(source)).save_companions(str(source), folder)
     elif source is not None:

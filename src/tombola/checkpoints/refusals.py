@@ -1,6 +1,7 @@
 """Refusals of folders and configurations, before a library reads them: each is one line that says what is there."""
 
 import contextlib
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,16 @@ MOST_LAYERS = 1000
 
 
 def check_layers(config: Mapping[str, Any], where: str) -> None:
-    """Raise a TombolaError where a configuration, read from `where`, counts more than `MOST_LAYERS` of anything."""
+    """Raise a TombolaError where a configuration, read from `where`, holds NaN or counts more than `MOST_LAYERS`."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             check_layers(value, where)
         counts = value if isinstance(value, list | tuple) else [value]
         if "layer" in str(name) and any(isinstance(one, int) and one > MOST_LAYERS for one in counts):
             raise TombolaError(f"{where}: {name} is {value}, and {MOST_LAYERS:,} layers are read at most; mend it")
+        if any(isinstance(one, float) and math.isnan(one) for one in counts):
+            # PyTorch takes it for a probability, of dropout, until it draws.
+            raise TombolaError(f"{where}: {name} is not a number; mend it")
 
 
 def check_size(
@@ -92,11 +96,14 @@ def refuse_pickles(source: str, folder: Path) -> None:
 
     Whoever wrote a pickle may run code where it is opened. Of a hub id only safetensors are asked for.
     """
-    pickles = [] if any(folder.glob("*.safetensors")) else sorted(file.name for file in folder.glob("*.bin"))
+    kinds = () if any(folder.glob("*.safetensors")) else ("*.bin", "*.bin.index.json")
+    pickles = sorted(file.name for kind in kinds for file in folder.glob(kind))
     for index in sorted(folder.rglob("*.safetensors.index.json")):
         shards = read_json(index).get("weight_map")
-        names = map(str, shards.values()) if isinstance(shards, dict) else ()
+        names = [*map(str, shards.values())] if isinstance(shards, dict) else []
         pickles += [name for name in names if not name.endswith(".safetensors")]
+        if outside := [name for name in names if {"..", "/"} & {*Path(name).parts}]:
+            raise TombolaError(f"{index} leads out of its folder, to {outside[0]}; download the model again")
     if pickles:
         raise _pickle(source, pickles[0])
 

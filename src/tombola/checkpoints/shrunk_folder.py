@@ -5,6 +5,7 @@ of the original size is ever allocated. Writing is in [`checkpoint`][tombola.che
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def _mark(folder: Path) -> dict[str, Any]:
     facts = read_json(folder / MARK)
     if facts.get("format") != FORMAT:
         raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")
-    if facts.get("library") not in BLANK:
+    if str(facts.get("library")) not in BLANK:
         raise TombolaError(f"{folder}: {MARK} names no library that Tombola knows; shrink the model again")
     return facts
 
@@ -156,9 +157,9 @@ def tickets_in(folder: Path, facts: dict[str, Any]) -> tuple[list[Ticket], Ticke
     return tickets, sparse
 
 
-def places(count: int) -> list[str]:
-    """Places of so many tickets in a folder: the last stands in the folder itself."""
-    return [*(f"{BEFORE}/{number}" for number in range(1, count)), "."]
+def places(count: int) -> Iterator[str]:
+    """Places of so many tickets in a folder, one by one as a mark may count billions: the last is the folder itself."""
+    return itertools.chain((f"{BEFORE}/{number}" for number in range(1, count)), ["."])
 
 
 def digested(count: int) -> list[str]:

@@ -41,19 +41,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     """Cost of the model dense, masked and shrunk, printed; None where it could not be measured."""
     from tombola.checkpoints.model_libraries import load_any
-    from tombola.profiling.model_cost import compare, sentence, table
+    from tombola.profiling.model_cost import CostOptions, compare, sentence, table
 
     try:
         with Console(stderr=True, markup=False).status("measuring time and memory"):
-            costs = compare(
-                load_any(options.model),
-                load_ticket(options.ticket)[1],
-                folder=options.out,
-                length=options.length or 128,
-                batches=options.batches,
-                steps=options.steps,
-                memory=True,
-            )
+            measured = CostOptions(options.length or 128, options.batches, options.steps, memory=True)
+            costs = compare(load_any(options.model), load_ticket(options.ticket)[1], measured, folder=options.out)
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
         # The model is there and proved; neither a small machine nor a user in a hurry undoes that.
         reason = "stopped" if isinstance(error, KeyboardInterrupt) else " ".join(str(error).split())

@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "folder": str(folder),
         "report": str(report),
-        "verdicts": read_json(folder / "verdicts.json")["verdicts"],
+        "verdicts": read_json(folder / "verdicts.json").get("verdicts", []),
         "rows": read_lines(folder / "results.jsonl"),
     }
 
@@ -99,6 +99,7 @@ def _make(asked: "StudyFile", command: str) -> Path:
     from tombola.report.study_data import read_study
     from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
     from tombola.study.finished_run import FinishedRun
+    from tombola.study.left_out import in_sentences
 
     study = _study(asked, command)
     report.build(study.run())
@@ -107,6 +108,7 @@ def _make(asked: "StudyFile", command: str) -> Path:
     tables += [table for of in (abilities_table, recovery_table, generation_table) if (table := of(data)) is not None]
     lines = [_sampled(facts)] if "rows" in facts else []
     lines += [one.sentence for one in data.verdicts if one.ticket == "good"]
+    lines += [f"left out: {line}" for line in in_sentences(data.left_out)]
     printed = ([table.entry() for table in tables], lines)
     of = (study.folder, study.hash, study.config.analyses, asked.seeds, study.save)
     FinishedRun.record(*of, len(study.steps()), *printed)

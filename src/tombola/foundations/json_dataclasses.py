@@ -4,10 +4,11 @@ import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, cast
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError, one_line
@@ -23,12 +24,25 @@ _WORDS = {
     "dict_type": "an object",
     "mapping_type": "an object",
     "dataclass_type": "an object",
+    "inner_path": "a path inside the folder",
 }
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 """Adapter of a type, made once: making one takes longer than reading."""
 
 T = TypeVar("T")
+
+
+def _inner(path: str) -> str:
+    pure = PurePosixPath(path)
+    # Of `.` there are no parts; NUL is in no path.
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts or str(pure) != path or "\0" in path:
+        raise PydanticCustomError("inner_path", "it leads out of the folder")
+    return path
+
+
+InnerPath = Annotated[str, AfterValidator(_inner)]
+"""Path of a file in a folder, with `/` between its parts: a record that somebody else wrote leads nowhere else."""
 
 
 def read(cls: type[T], values: object, where: str, mend: str = "run the study again", name: str = "") -> T:

@@ -1,7 +1,8 @@
 """Tables in the terminal without rules between cells, in which no text is read as markup or as a control sequence."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Self, cast
 
 from rich.table import Table
 from rich.text import Text
@@ -27,25 +28,45 @@ class PlainTable(Table):
         """Add a line of cells; a `Text` may be of several lines."""
         self.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in cells), style=style)
 
-    def entry(self) -> dict[str, Any]:
-        """JSON object, from which `of_entry` makes the table again."""
-        columns = [{"header": str(one.header), "justify": one.justify, "no_wrap": one.no_wrap} for one in self.columns]
+    def entry(self) -> "TableEntry":
+        """Record, from which `of_entry` makes the table again: texts of one line, in styles of `Style`."""
+        columns = [(str(one.header), one.justify, one.no_wrap) for one in self.columns]
         cells = zip(*([_text(cell) for cell in column.cells] for column in self.columns), strict=True)
-        lines = [{"cells": one, "style": str(row.style or "")} for one, row in zip(cells, self.rows, strict=True)]
-        return {"title": str(self.title or ""), "columns": columns, "lines": lines}
+        lines = [(list(one), cast(Style, str(row.style or ""))) for one, row in zip(cells, self.rows, strict=True)]
+        return TableEntry(str(self.title or ""), columns, lines)
 
     @classmethod
-    def of_entry(cls, values: Mapping[str, Any]) -> Self:
+    def of_entry(cls, entry: "TableEntry") -> Self:
         """The table that `entry` is of."""
-        table = cls(values["title"])
-        for one in values["columns"]:
-            table.add_column(Text(one["header"]), justify=one["justify"], no_wrap=one["no_wrap"])
-        for line in values["lines"]:
-            table.add_row(*(Text.from_markup(text, style=style) for text, style in line["cells"]), style=line["style"])
+        table = cls(entry.title)
+        for header, justify, no_wrap in entry.columns:
+            table.add_column(Text(printable(header)), justify=justify, no_wrap=no_wrap)
+        for cells, style in entry.lines:
+            table.line(*(Text(printable(text), style=own) for text, own in cells), style=style)
         return table
 
 
-def _text(cell: object) -> tuple[str, str]:
-    """A cell's text, as markup, and style."""
+Justify = Literal["default", "left", "center", "right", "full"]
+Style = Literal["", "bold", "bold green", "bold underline", "dim", "red"]
+"""Styles of cells and lines that a record may name: a link, which Rich takes for a style too, is none."""
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """Record of a table, for a JSON file.
+
+    Attributes:
+        title: above it.
+        columns: header, justification, and whether it is never wrapped.
+        lines: cells, each a text and its style; and the style of the line.
+    """
+
+    title: str
+    columns: list[tuple[str, Justify, bool]]
+    lines: list[tuple[list[tuple[str, Style]], Style]]
+
+
+def _text(cell: object) -> tuple[str, Style]:
+    """A cell's text and style."""
     text = cell if isinstance(cell, Text) else Text(str(cell))
-    return text.markup, str(text.style)
+    return text.plain, cast(Style, str(text.style))

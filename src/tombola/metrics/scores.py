@@ -330,6 +330,9 @@ _TITLES = {
     "roc_auc": "area under the ROC curve",
     "entity_f1": "entity F1",
     "answer_f1": "F1 of answers",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
     "frechet_distance": "Fréchet distance",
 }
 

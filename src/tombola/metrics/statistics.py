@@ -150,6 +150,10 @@ def _percentiles(
     return float(result.confidence_interval.low) - bias, float(result.confidence_interval.high) - bias
 
 
+Left = Literal["nothing", "part", "all"]
+"""Extent of a model that a ticket leaves."""
+
+
 def signed(value: float) -> str:
     """`+0.012`; without the sign that rounding leaves before 0."""
     return f"{round(value, 3) + 0:+.3f}"
@@ -263,14 +267,13 @@ def verdict(
     resamples: int = RESAMPLES,
     *,
     shared: bool = False,
-    empty: Sequence[bool] = (),
-    entire: Sequence[bool] = (),
+    left: Sequence[Left] = (),
 ) -> Verdict:
     """Judge a ticket against the full model from the predictions of both, [n] for each seed; `references` are [n].
 
     Where one full model is `shared` by all seeds, it was never trained and says nothing of how much training varies:
-    the verdict goes by the bootstrap then, as with one seed. `empty` tells of each seed whether nothing of its ticket
-    is left, `entire` whether all of it is.
+    the verdict goes by the bootstrap then, as with one seed. `left` tells of each seed how much of the model its ticket
+    leaves; without it, each leaves a part.
 
     Raises:
         ValueError: there are no seeds, the two have different numbers of seeds, or the shapes do not fit.
@@ -283,13 +286,11 @@ def verdict(
     )
     mean, std = mean_std([metric.score(predictions, references) for predictions in ticket])
     full_mean, full_std = mean_std([metric.score(predictions, references) for predictions in full])
-    chance, gone = metric.chance(np.asarray(references)), [*empty, *[False] * (len(full) - len(empty))]
-    whole = [*entire, *[False] * (len(full) - len(entire))]
-    judged = [its for its, *other in zip(ticket, gone, whole, strict=True) if not any(other)]
-    alike = sum(_alike(metric, its) for its in judged)
+    chance, left = metric.chance(np.asarray(references)), left or ["part"] * len(full)
+    alike = sum(_alike(metric, its) for its, extent in zip(ticket, left, strict=True) if extent == "part")
     holds = difference >= -full_std - _ROUNDING if by_seeds else high >= 0
     return Verdict(
-        matches=bool(holds) and not alike and not any(gone) and not any(whole),
+        matches=bool(holds) and not alike and {*left} == {"part"},
         metric=metric.name,
         mean=mean,
         std=std,
@@ -303,9 +304,9 @@ def verdict(
         chance=chance,
         learned=metric.beats(*interval(metric, np.stack(full), references, seed=seed, resamples=resamples), chance),
         rule="seeds" if by_seeds else "bootstrap",
-        empty=sum(gone),
+        empty=left.count("nothing"),
         alike=alike,
-        entire=sum(whole),
+        entire=left.count("all"),
     )
 
 

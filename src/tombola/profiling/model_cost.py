@@ -42,10 +42,15 @@ def latencies(
         # The first round warms up, and says how many there is time for.
         first = sum(_time(variant, inputs)[0] for variant in variants.values())
         rounds = max(repeats, min(_ROUNDS, int(0.5 / first)))
-        passes = [[_time(variant, inputs) for variant in variants.values()] for _ in range(rounds)]
-        for name, (wall, processor) in zip(variants, np.min(passes, axis=0).tolist(), strict=True):
+        fastest = np.min(passes(variants, inputs, rounds), axis=0).tolist()
+        for name, (wall, processor) in zip(variants, fastest, strict=True):
             found[name][batch] = wall, processor
     return found
+
+
+def passes(variants: Mapping[str, Variant], inputs: Mapping[str, Any], rounds: int) -> list[list[tuple[float, float]]]:
+    """Seconds of a pass of each variant [rounds, variants], which take turns: by the clock, and of all processors."""
+    return [[_time(variant, inputs) for variant in variants.values()] for _ in range(rounds)]
 
 
 def _time(variant: Variant, given: Mapping[str, Any]) -> tuple[float, float]:
@@ -163,18 +168,33 @@ class Costs(JsonRecord):
         return found
 
 
-# Ten parameters: each is one choice of how much to measure, and most callers make one or two of them.
+@dataclass(frozen=True)
+class CostOptions:
+    """Options of a measurement: on which inputs, how often, and what beside time.
+
+    Attributes:
+        length: tokens of an example, where the model takes tokens.
+        batches: batch sizes; by default 1 and 32, of images 1, 4 and 16 as far as that takes seconds.
+        steps: of a denoiser, passes that an image takes.
+        repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
+        activations: also measure how much memory a pass takes beyond the weights, in one more pass of each.
+        memory: also measure the peak of a process of its own for each variant, which takes some seconds each.
+    """
+
+    length: int = 128
+    batches: Sequence[int] | None = None
+    steps: int = STEPS
+    repeats: int = 5
+    activations: bool = True
+    memory: bool = False
+
+
 def compare(
     model: nn.Module,
     ticket: Ticket,
+    options: CostOptions | None = None,
     *,
     folder: Path | str | None = None,
-    length: int = 128,
-    batches: Sequence[int] | None = None,
-    steps: int = STEPS,
-    repeats: int = 5,
-    activations: bool = True,
-    memory: bool = False,
     beside: bool = False,
 ) -> Costs:
     """Measure a model whole, under a ticket's mask, and shrunk, on the device and in the dtype that it has.
@@ -186,20 +206,16 @@ def compare(
     Args:
         model: whole, of transformers or diffusers.
         ticket: what survives.
+        options: what is measured, and on which inputs.
         folder: what `save_shrunk` wrote of the two; without it, a ticket of sites is shrunk in a temporary folder, and
             one of weights has no variant `shrunk`.
-        length: tokens of an example, where it takes tokens.
-        batches: batch sizes; by default 1 and 32, of images 1, 4 and 16 as far as that takes seconds.
-        steps: of a denoiser, passes that an image takes.
-        repeats: passes of each variant and batch size, at least; quick ones are repeated more often.
-        activations: also measure how much memory a pass takes beyond the weights, in one more pass of each.
-        memory: also measure the peak of a process of its own for each variant, which takes some seconds each.
         beside: put temporary models beside `folder`, as a study does, which sweeps what a killed process leaves there.
 
     Raises:
         TombolaError: the ticket is for another model, or the model is of neither library.
     """
-    library, threads = library_of(model), torch.get_num_threads()
+    options = options or CostOptions()
+    library = library_of(model)
     variants: dict[str, Variant] = {"dense": model, "masked": masked(model, ticket)}
     if ticket.kind != "weights" or folder is not None:
         variants["shrunk"] = shrunk(model, ticket)
@@ -210,38 +226,48 @@ def compare(
         # Beside a study's model, where the next start sweeps what a killed process left.
         home = None if folder is None or not beside else Path(folder).parent
         with temporary_folder(".draft-cost-" if beside else "tombola-cost-", home) as temporary:
-            homes, masks = _written(model, ticket, variants, temporary, folder), temporary / "ticket"
-            example = dummy_inputs(model, 1, length)
-            operations = {name: multiply_adds(variant, example) for name, variant in variants.items()}
-            chosen = library.batch_sizes(operations["dense"]) if batches is None else batches
-            given = {batch: dummy_inputs(model, batch, length) for batch in sorted({*chosen})}
-            seconds = latencies(variants, given, repeats)
-            peak_of = functools.partial(
-                peak_memory.measure, batch=max(given), length=length, device=str(device_of(model)), threads=threads
+            costs = _costs(
+                variants, _written(model, ticket, variants, temporary, folder), temporary / "ticket", options
             )
-            costs = {
-                name: Cost(
-                    parameters=count_parameters(module_of(variant)),
-                    disk=bytes_on_disk(homes[name]),
-                    multiply_adds=operations[name],
-                    seconds={batch: wall for batch, (wall, _) in seconds[name].items()},
-                    processor_seconds={batch: processor for batch, (_, processor) in seconds[name].items()},
-                    memory=peak_of(homes[name], ticket=masks if name == "masked" else None) if memory else None,
-                    weights=tensor_memory.bytes_of(module_of(variant)),
-                    activations={batch: _activations(variant, one) for batch, one in given.items() if activations},
-                )
-                for name, variant in variants.items()
-            }
     finally:
         model.train(training)
+    tokens = dummy_inputs(model, 1, options.length).get("input_ids")
     return Costs(
         costs,
-        length=example["input_ids"].shape[-1] if "input_ids" in example else None,
+        length=None if tokens is None else tokens.shape[-1],
         dtype=str(dtype_of(model)).removeprefix("torch."),
         device=str(device_of(model)),
-        threads=threads,
-        steps=steps if library.iterative else None,
+        threads=torch.get_num_threads(),
+        steps=options.steps if library.iterative else None,
     )
+
+
+def _costs(
+    variants: Mapping[str, Variant], homes: Mapping[str, Path], masks: Path, options: CostOptions
+) -> dict[str, Cost]:
+    """The cost of each variant, which lies in its home; `masks` is the folder of the ticket."""
+    model, length = module_of(variants["dense"]), options.length
+    example = dummy_inputs(model, 1, length)
+    operations = {name: multiply_adds(variant, example) for name, variant in variants.items()}
+    batches = library_of(model).batch_sizes(operations["dense"]) if options.batches is None else options.batches
+    given = {batch: dummy_inputs(model, batch, length) for batch in sorted({*batches})}
+    seconds = latencies(variants, given, options.repeats)
+    device, threads = str(device_of(model)), torch.get_num_threads()
+    peak_of = functools.partial(peak_memory.measure, batch=max(given), length=length, device=device, threads=threads)
+    measured = given if options.activations else {}
+    return {
+        name: Cost(
+            parameters=count_parameters(module_of(variant)),
+            disk=bytes_on_disk(homes[name]),
+            multiply_adds=operations[name],
+            seconds={batch: wall for batch, (wall, _) in seconds[name].items()},
+            processor_seconds={batch: processor for batch, (_, processor) in seconds[name].items()},
+            memory=peak_of(homes[name], ticket=masks if name == "masked" else None) if options.memory else None,
+            weights=tensor_memory.bytes_of(module_of(variant)),
+            activations={batch: _activations(variant, one) for batch, one in measured.items()},
+        )
+        for name, variant in variants.items()
+    }
 
 
 def _written(

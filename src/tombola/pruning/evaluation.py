@@ -164,16 +164,9 @@ def evaluate(
             # What no ranking has asked for.
             collections.deque(passes, maxlen=0)
     found, losses = _in_order(outputs)
-    finite = bool(np.isfinite(losses).all())
-    if not finite and not task.tolerates_nan:
-        # An argmax over NaN would be an answer, and sometimes a right one.
-        raise TombolaError(
-            f"the model's outputs on the {options.split} split are not finite; train it with a lower learning rate, or "
-            "score it with --precision fp32"
-        )
     ranked = None
     # Of a model that is broken nothing is more important than the rest.
-    if importance and finite:
+    if _finite(losses, task, options.split) and importance:
         ticket, present = subnetwork.ticket, subnetwork.present
         ranked = checked(options.importance, answer, ticket if subnetwork.gated else present, present, groups)
     return Evaluation(
@@ -215,6 +208,18 @@ def _passes(
             if gates is not None:
                 yield gates, output.losses
             options.receiver.advance(len(batch.indices))
+
+
+def _finite(losses: NDArray[np.float32], task: Task, split: str) -> bool:
+    """True if all losses of a split are finite; a TombolaError if not, and the task does not count that as failure."""
+    finite = bool(np.isfinite(losses).all())
+    if not finite and not task.tolerates_nan:
+        # An argmax over NaN would be an answer, and sometimes a right one.
+        raise TombolaError(
+            f"the model's outputs on the {split} split are not finite; train it with a lower learning rate, or "
+            "score it with --precision fp32"
+        )
+    return finite
 
 
 def _in_order(outputs: list[tuple[NDArray[np.int64], Tensor, Tensor]]) -> tuple[Predictions, NDArray[np.float32]]:

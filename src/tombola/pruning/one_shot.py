@@ -120,21 +120,15 @@ def single_cut(
         if chosen.kind == "weights":
             return _largest_weights(model, task, of_kinds), None
         assert task is not None
-        ticket = one_shot(
-            model, task, of_kinds, block=options.neuron_block, normalise_layers=layers, evaluation=evaluation
-        )
-        return ticket, None
+        block = options.neuron_block
+        return one_shot(model, task, of_kinds, block=block, normalise_layers=layers, evaluation=evaluation), None
     if isinstance(density, Mapping):
         raise TombolaError(f"{chosen.name} takes one density, not one of each kind")
     if density is not None:
         _check_density(chosen.name, density)
         if chosen.grouping is not None:
             assert task is not None
-            part, groups = whole(model, chosen.kind), site_groups(anatomy, chosen.grouping)
-            importance, read = _importance(part, task, evaluation, groups)
-            order = least_important_groups(importance, groups)
-            ticket = without_groups(part.ticket, groups, order[: len(order) - round(density * count(groups))]).ticket
-            return _cut_ticket(ticket, {chosen.name: density}, task, **read), None
+            return _most_important_groups(model, task, chosen, density, evaluation), None
     pruner = WeightPruner(model, task, chosen, options, seed)
     found = pruner.prune(None if density is None else 1 - density, evaluation.progress)
     return found.ticket.with_provenance(ticket="good"), found.model if pruner.updates else None
@@ -154,6 +148,18 @@ def _importance(
     check_full_model(task, found.predictions, evaluation.split)
     assert found.importance is not None
     return found.importance, {"split": evaluation.split, "importance": dict(task.text_facts(evaluation.split))}
+
+
+def _most_important_groups(
+    model: nn.Module, task: Task, method: PruningMethod, density: float, evaluation: EvaluationOptions
+) -> Ticket:
+    assert method.grouping is not None
+    part = whole(model, method.kind)
+    groups = site_groups(part.anatomy, method.grouping)
+    importance, read = _importance(part, task, evaluation, groups)
+    order = least_important_groups(importance, groups)
+    ticket = without_groups(part.ticket, groups, order[: len(order) - round(density * count(groups))]).ticket
+    return _cut_ticket(ticket, {method.name: density}, task, **read)
 
 
 def _largest_weights(model: nn.Module, task: Task | None, densities: Mapping[str, float]) -> Ticket:

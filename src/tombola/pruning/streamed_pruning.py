@@ -132,6 +132,20 @@ class StreamedModel:
             setattr(module, last, nn.Parameter(tensor, requires_grad=False))
 
 
+def _opened(
+    folder: Path, shards: TensorFiles, cut: WeightCut
+) -> tuple[PreTrainedModel, Anatomy, dict[str, str], torch.dtype]:
+    """The folder's model without memory, its anatomy, what the shards call its tensors, and the precision of these."""
+    model = _skeleton(folder)
+    if lacking := set(shards.lacking) - model.all_tied_weights_keys.keys():
+        raise TombolaError(f"no shard of {folder} holds {min(lacking)}; download the checkpoint again")
+    anatomy = prunable_anatomy(model, cut)
+    names = _stored_names(model, anatomy, shards)
+    dtype = _stored_dtype(anatomy, shards, names)
+    # Buffers are as they are in a model that is loaded in this precision.
+    return _skeleton(folder, dtype), anatomy, names, dtype
+
+
 def _skeleton(folder: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The folder's model without memory but for what it computes itself (rotary frequencies, position ids)."""
     before = torch.get_default_dtype()
@@ -240,14 +254,7 @@ def prune_checkpoint(
     with contextlib.ExitStack() as stack:
         shards = TensorFiles.open(folder)
         stack.callback(shards.close)
-        model = _skeleton(folder)
-        if lacking := set(shards.lacking) - model.all_tied_weights_keys.keys():
-            raise TombolaError(f"no shard of {folder} holds {min(lacking)}; download the checkpoint again")
-        anatomy = prunable_anatomy(model, cut)
-        names = _stored_names(model, anatomy, shards)
-        dtype = _stored_dtype(anatomy, shards, names)
-        # Buffers are as they are in a model that is loaded in this precision.
-        model = _skeleton(folder, dtype)
+        model, anatomy, names, dtype = _opened(folder, shards, cut)
         inputs = calibration_inputs(calibration, model) if cut.calibrated else []
         draft = stack.enter_context(publish_alone(out))
         _check_space(draft, shards.bytes + anatomy.weights // 8)

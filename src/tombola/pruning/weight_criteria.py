@@ -158,7 +158,9 @@ def register_criterion(name: str, criterion: WeightScore | Criterion) -> None:
     A function will do where the weights alone decide; a [`Criterion`][tombola.pruning.weight_criteria.Criterion] says
     more. It is there from now on, in this process; a package that declares it as an entry point of the group
     `tombola.criteria` has it in every process, and on the command line. A name that was registered here before now
-    means the new criterion; studies know it by its name alone, so give a criterion that has changed a new one.
+    means the new criterion; studies know it by its name and its code (functions of other modules that it calls, and
+    what objects hold that are no numbers, texts or tensors, do not count: give a criterion that changes there a new
+    name).
 
     Args:
         name: small letters, digits and dashes.

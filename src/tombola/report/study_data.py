@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tombola.analysis.agreement.comparison import Comparison
 from tombola.analysis.agreement.survival import Density, SiteSurvival, densities, mean_densities, site_survival
@@ -19,6 +19,7 @@ from tombola.pruning.search.records import read_passes
 from tombola.report.summary import Summary, read_rows, sites_of, summarise
 from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
+from tombola.study.left_out import LeftOut
 from tombola.study.results import Difference, Row, TicketVerdict
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS, in_order
@@ -138,6 +139,13 @@ class StudyData:
         """Seed → what an analysis found of its full model, or of a method's tickets; without seeds that have none."""
         paths = {one.seed: one.analysis(name, method) for one in self.seed_folders}
         return {seed: record.read(path) for seed, path in paths.items() if path.is_file()}
+
+    @cached_property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Analyses that the study asks for and that could not be made."""
+        asked: Any = self.facts.config.get("analyses", ())
+        found = (one for home in self.seed_folders for one in LeftOut.below(home.folder / "analysis"))
+        return tuple(one for one in found if one.analysis in asked)
 
     @cached_property
     def comparison(self) -> Comparison | None:

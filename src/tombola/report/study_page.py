@@ -9,6 +9,7 @@ from tombola.report.sections.attention import attention
 from tombola.report.sections.generated_images import generated_images
 from tombola.report.sections.importance import importance
 from tombola.report.sections.interactions import interactions
+from tombola.report.sections.left_out import left_out
 from tombola.report.sections.model_sizes import model_sizes
 from tombola.report.sections.neurons_vs_mlps import neurons_vs_mlps
 from tombola.report.sections.provenance import provenance
@@ -43,6 +44,7 @@ SECTIONS = (
     density,
     importance,
     published_scores,
+    left_out,
 )
 """Sections between the verdict and the provenance, in the page's order; each is None where it has no data."""
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.plain_table import TableEntry
 from tombola.study.config import StudyConfig
 
 NAME = ".finished.json"
@@ -24,7 +25,7 @@ class FinishedRun(JsonRecord):
         seeds: that were asked for.
         save: which models were asked for.
         steps: number of steps of the run.
-        tables: that were printed, each as `PlainTable.entry`.
+        tables: that were printed.
         lines: that were printed after them.
         files: of the folder: path → size in bytes, and time of the last change in nanoseconds.
     """
@@ -35,7 +36,7 @@ class FinishedRun(JsonRecord):
     seeds: list[int]
     save: str
     steps: int
-    tables: list[dict[str, object]]
+    tables: list[TableEntry]
     lines: list[str]
     files: Mapping[str, tuple[int, int]]
 
@@ -48,12 +49,12 @@ class FinishedRun(JsonRecord):
         seeds: Sequence[int],
         save: str,
         steps: int,
-        tables: Sequence[Mapping[str, Any]],
+        tables: Sequence[TableEntry],
         lines: Sequence[str],
     ) -> None:
         """Record in a study's folder that the study of a configuration, by its hash, is finished, with its report."""
-        now, printed = version("tombola"), ([dict(one) for one in tables], list(lines))
-        made = cls(now, hash, [*analyses], [*seeds], save, steps, *printed, _files(folder))
+        printed = [*tables], [*lines]
+        made = cls(version("tombola"), hash, [*analyses], [*seeds], save, steps, *printed, _files(folder))
         made.write(folder / NAME)
 
     @classmethod

@@ -154,20 +154,21 @@ class Renewal:
         for home in self.others:
             there = home / step.result.relative_to(self.folder)
             record = _record_of(there, step)
-            if record is None or record.files is None:
+            if record is None:
                 continue
-            if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in record.files}:
+            files = record.files or {}
+            if step.models and not {"config.json", "model_index.json"} & {Path(name).name for name in files}:
                 # That study kept no model, which this one wants.
                 continue
             self.forget()
             draft = self.folder / COPYING
             try:
-                for name, stamp in record.files.items():
+                for name, stamp in files.items():
                     (target := draft / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(there.parent / name, target)
                     if FileStamp.of(target).sha256 != stamp.sha256:
                         raise TombolaError(f"{there.parent / name} is damaged")
-                copied = record.stamped(record.files, draft)
+                copied = record.stamped(files, draft)
                 names = _names_beside(step.result, record)
                 step.result.parent.mkdir(parents=True, exist_ok=True)
                 # The result last, as it says that all is there.
@@ -228,8 +229,10 @@ def _names_beside(result: Path, record: StepRecord) -> list[str]:
 def _record_of(there: Path, step: StudyStep) -> StepRecord | None:
     """Record of a result elsewhere that is whole, and that the step would make again; None for any other."""
     record = StepRecord.of(there) if there.exists() else None
-    whole = record is not None and record.files is not None
-    return record if record is not None and whole and step.unlike(record) is None else None
+    if record is None or record.files is None or step.unlike(record) is not None:
+        return None
+    # Somebody else's may list the results of other steps, too.
+    return record if {*_names_beside(there, record)} <= {one.name for one in step.beside} else None
 
 
 def _move(place: Path, target: Path) -> None:

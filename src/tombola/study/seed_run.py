@@ -12,7 +12,7 @@ from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, megabytes
 from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import FailedError
 from tombola.foundations.progress import Progress
-from tombola.profiling.model_cost import compare
+from tombola.profiling.model_cost import CostOptions, compare
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.guessing import GuessingWarning
@@ -207,12 +207,6 @@ class SeedRun(SeedContext):
         """Time the good ticket's model dense, masked and shrunk."""
         good, small = self.seed_folder.ticket(method, "good"), self.setting.anatomy.weights < _LARGE
         with warn_on_failure("the smaller model was not timed"):
-            compare(
-                self.good_model(method),
-                Ticket.load(good),
-                folder=good / "shrunk",
-                length=self.config.max_length,
-                repeats=3 if small else 1,
-                activations=small,
-                beside=True,
-            ).write(good / COST)
+            options = CostOptions(self.config.max_length, repeats=3 if small else 1, activations=small)
+            model, ticket = self.good_model(method), Ticket.load(good)
+            compare(model, ticket, options, folder=good / "shrunk", beside=True).write(good / COST)

@@ -14,6 +14,7 @@ from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
 from tombola.study.folder_layout import STAGES
+from tombola.study.left_out import LeftOut
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
 from tombola.tickets.pruning_methods import pruning_method
@@ -80,7 +81,10 @@ class StudyStep:
             # Killed once the result is there and before it is known what was read, it is of all settings.
             record = StepRecord(self.settings, self.needs_made())
         record.write(StepRecord.path(self.result))
-        optional = warn_on_failure(f"{self.what} left out") if self.analysis else contextlib.nullcontext()
+        LeftOut.path(self.result).unlink(missing_ok=True)
+        optional = (
+            warn_on_failure(f"{self.what} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
+        )
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
         with optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
@@ -168,6 +172,9 @@ class StudyStep:
         now = {name: self.settings[name] for name in record.settings}
         self._list(dataclasses.replace(record, settings=now))
 
+    def _leave_out(self, why: str) -> None:
+        LeftOut(self.analysis, self.what.rpartition(": ")[2], why).write(LeftOut.path(self.result))
+
     def _list(self, record: StepRecord) -> None:
         """Write the record with what was published, by which `done` knows whether all of it is there and undamaged."""
         if not self.there():
@@ -196,9 +203,15 @@ def left_of(steps: Iterable[StudyStep]) -> list[StudyStep]:
 
 
 @contextlib.contextmanager
-def warn_on_failure(what: str) -> Iterator[None]:
-    """Turn a failure of something optional into a warning, which `what` begins: it does not take the study along."""
+def warn_on_failure(what: str, told: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Turn a failure of something optional into a warning, which `what` begins: it does not take the study along.
+
+    The reason is `told` too.
+    """
     try:
         yield
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
-        warnings.warn(f"{what}: {reason(error, 300)}", stacklevel=2)
+        why = reason(error, 300)
+        warnings.warn(f"{what}: {why}", stacklevel=2)
+        if told is not None:
+            told(why)

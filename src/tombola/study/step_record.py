@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tombola.foundations.errors import TombolaError
-from tombola.foundations.json_dataclasses import JsonRecord
+from tombola.foundations.json_dataclasses import InnerPath, JsonRecord
 
 MENDED = frozenset({"bootstrap_resamples"})
 """Settings of intervals alone: where they change, a score is written anew from what its model predicted."""
@@ -49,7 +49,7 @@ class StepRecord(JsonRecord):
 
     settings: Mapping[str, object]
     needs: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, FileStamp] | None = None
+    files: Mapping[InnerPath, FileStamp] | None = None
 
     @classmethod
     def path(cls, result: Path) -> Path:

@@ -99,9 +99,9 @@ class StudyFolder:
         ticket = _predictions(have.values())
         kinds = pruning_method(method).sites or ("weights",)
         rows = [read_row(place) for place in have.values()]
-        empty, entire = [not any(map(row.__getitem__, kinds)) for row in rows], [row["sparsity"] == 0 for row in rows]
+        left = [_left(row, kinds) for row in rows]
         verdict = statistics.verdict(
-            metric, full, ticket, references, seed=0, resamples=resamples, shared=shared, empty=empty, entire=entire
+            metric, full, ticket, references, seed=0, resamples=resamples, shared=shared, left=left
         )
         against = {}
         for control in _CONTROLS.get(name, ()):
@@ -188,6 +188,11 @@ class StudyFolder:
                     what = f"search {method}"
                     seconds[what] = seconds.get(what, 0.0) + sum(one.seconds for one in own)
         return {what: round(value, 2) for what, value in {"total": sum(seconds.values()), **seconds}.items()}
+
+
+def _left(row: Mapping[str, Any], kinds: Iterable[str]) -> statistics.Left:
+    """Extent of what it may prune that the ticket of a row leaves."""
+    return "nothing" if not any(row[kind] for kind in kinds) else "all" if row["sparsity"] == 0 else "part"
 
 
 def _predictions(folders: Iterable[Path]) -> list[Predictions]:

@@ -34,8 +34,7 @@ def _unused(config: Mapping[str, Any]) -> Iterator[str]:
         yield from ("iterative", "rewind")
     if own.adapter is None:
         yield from ("lora_rank", "lora_learning_rate")
-    if regime.name == "images":
-        yield "max_length"
+    yield from regime.unused
     if config.get("search_split") == "dev":
         yield "search_rows"
     yield from _of_controls(config)

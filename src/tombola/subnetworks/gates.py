@@ -77,28 +77,9 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
     # Asked for by name: a ticket without survivors is false.
     gates = Gates(present, present if values is None else values)
 
-    def gate_input(place: Place, path: str, size: int, *, axis: int = -1, last: bool = False) -> None:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-            (x,) = inputs
-            # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
-            gate = _by_example(gates.opened[place], x).repeat_interleave(size, 1)
-            own, others = gate.shape[1], x.shape[axis] - gate.shape[1]
-            if others:
-                # Units of an MLP stand beside those of heads.
-                one = gate.new_ones(len(gate), others)
-                gate = torch.cat((one, gate) if last else (gate, one), 1)
-            shape = [1] * x.ndim
-            shape[0], shape[axis] = len(gate), own + others
-            return ((x * gate.reshape(shape)).to(x.dtype),)
-
+    def gate_input(path: str, place: Place, size: int, **where: Any) -> None:
+        hook = functools.partial(_gate_input, gates, place, size, **where)
         stack.enter_context(model.get_submodule(path).register_forward_pre_hook(hook))
-
-    def gate_output(place: Place, path: str) -> None:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            gate = _by_example(gates.opened[place], output)
-            return (output * gate.reshape(output.shape[0], *[1] * (output.ndim - 1))).to(output.dtype)
-
-        stack.enter_context(model.get_submodule(path).register_forward_hook(hook))
 
     with contextlib.ExitStack() as stack:
         for parameter in model.parameters():
@@ -110,21 +91,52 @@ def attach(model: nn.Module, anatomy: Anatomy, present: Ticket, values: Ticket |
             if kind == "heads":
                 attention = anatomy.attentions[row]
                 for path in attention.outputs:
-                    gate_input(place, path, attention.size)
+                    gate_input(path, place, attention.size)
             elif kind == "channels":
                 residual = anatomy.residuals[row]
-                gate_input(place, residual.output, residual.size, axis=1)
+                gate_input(residual.output, place, residual.size, axis=1)
             else:
                 mlp = anatomy.feed_forwards[row]
                 if kind == "neurons" or mlp.plan.shared_output:
-                    gate_input(place, mlp.output, mlp.neurons // len(sites), last=mlp.plan.shared_output)
+                    gate_input(mlp.output, place, mlp.neurons // len(sites), last=mlp.plan.shared_output)
                 else:
-                    gate_output(place, mlp.gate)
+                    output_hook = functools.partial(_gate_output, gates, place)
+                    stack.enter_context(model.get_submodule(mlp.gate).register_forward_hook(output_hook))
         if "heads" in gates.values.masks:
             for emptied in gates.values.kept(anatomy).without_bias(anatomy.attentions):
                 for path in emptied.outputs:
                     stack.enter_context(model.get_submodule(path).register_forward_hook(_without_bias))
         yield gates
+
+
+def _gate_input(
+    gates: Gates,
+    place: Place,
+    size: int,
+    _: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    axis: int = -1,
+    last: bool = False,
+) -> tuple[Tensor]:
+    """A hook before a module: each gate times `size` neighbours along an axis of its input."""
+    (x,) = inputs
+    # fp32 gates: under autocast the product is taken in fp32, so that a gate's gradient sums in fp32 too.
+    gate = _by_example(gates.opened[place], x).repeat_interleave(size, 1)
+    own, others = gate.shape[1], x.shape[axis] - gate.shape[1]
+    if others:
+        # Units of an MLP stand beside those of heads.
+        one = gate.new_ones(len(gate), others)
+        gate = torch.cat((one, gate) if last else (gate, one), 1)
+    shape = [1] * x.ndim
+    shape[0], shape[axis] = len(gate), own + others
+    return ((x * gate.reshape(shape)).to(x.dtype),)
+
+
+def _gate_output(gates: Gates, place: Place, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """A forward hook: one gate of each example times all of a module's output."""
+    gate = _by_example(gates.opened[place], output)
+    return (output * gate.reshape(output.shape[0], *[1] * (output.ndim - 1))).to(output.dtype)
 
 
 def _without_bias(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:

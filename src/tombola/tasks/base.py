@@ -66,7 +66,6 @@ class Task(ABC):
         trained: whether the full model is fine-tuned on the task; otherwise it is judged as it comes, zero-shot.
         passes: forward passes of the model that an example takes when it is scored; training takes one.
         tolerates_nan: whether an output that is not finite counts as failure; otherwise it ends the evaluation.
-        unfit: analyses that cannot be asked of it → why, as a sentence; a study leaves them out and says so.
     """
 
     name: str
@@ -78,7 +77,11 @@ class Task(ABC):
     trained: bool = True
     passes: float = 1.0
     tolerates_nan: bool = False
-    unfit: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def unfit(self) -> Mapping[str, str]:
+        """Analyses that cannot be asked of it → why, as a sentence; a study leaves them out and says so."""
+        return MappingProxyType({})
 
     @abstractmethod
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:

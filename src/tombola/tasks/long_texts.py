@@ -22,13 +22,17 @@ def beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str
 
     It ends with a letter before a space and another letter. Where no token of the vocabulary lies across such a border,
     words, merges of bytes and the best sequence of pieces are found on each side of it as if the other were not there.
-    A hundred megabytes took 23.7 GB as tokens, to keep 128. A slow tokenizer may do anything, and reads the whole.
+    A hundred megabytes took 23.7 GB as tokens, to keep 128. Of a tokenizer with such tokens, or one in Python, which
+    may do anything, it is long enough for twice the tokens, and one of twice its length has the same first ones.
     """
-    size = _least(text, tokenizer, tokens)
+    size, parts = _least(text, tokens), _parts(text, tokenizer)
     while size < len(text):
-        ends = _borders(text, size - size // 4, size)
-        if ends and _count(head := text[: ends[-1]], tokenizer) >= tokens:
-            return head
+        if not parts:
+            found, more = (_ids(text[:end], tokenizer) for end in (size, 2 * size))
+            if len(found) >= 2 * tokens and found[:tokens] == more[:tokens]:
+                return text[:size]
+        elif (ends := _borders(text, size - size // 4, size)) and len(_ids(text[: ends[-1]], tokenizer)) >= tokens:
+            return text[: ends[-1]]
         size *= 4
     return text
 
@@ -38,31 +42,37 @@ def ending(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
 
     As `beginning`. The first word of the end counts for nothing: a tokenizer may set a mark before a text.
     """
-    size = _least(text, tokenizer, tokens)
+    size, parts = _least(text, tokens), _parts(text, tokenizer)
     while size < len(text):
-        begin = len(text) - size
-        ends = _borders(text, begin, begin + size // 4)
-        if len(ends) > 1:
+        if not parts:
+            found, more = (_ids(text[-begin:], tokenizer) for begin in (size, 2 * size))
+            if len(found) >= 2 * tokens and found[-tokens:] == more[-tokens:]:
+                return text[-size:]
+        elif len(ends := _borders(text, len(text) - size, len(text) - size + size // 4)) > 1:
             tail, word = text[ends[0] :], text[ends[0] : ends[1]]
-            if _count(tail, tokenizer) - _count(word, tokenizer) >= tokens:
+            if len(_ids(tail, tokenizer)) - len(_ids(word, tokenizer)) >= tokens:
                 return tail
         size *= 4
     return text
 
 
-def _least(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> int:
-    """Characters that are tried first; all of them where the text is short, or cannot be cut."""
-    size = max(_SHORT, 16 * tokens)
-    whole = len(text) <= size or not getattr(tokenizer, "is_fast", False) or _crosses(tokenizer)
-    return len(text) if whole else size
+def _least(text: str, tokens: int) -> int:
+    """Characters that are tried first; all of them where the text is short."""
+    return min(len(text), max(_SHORT, 16 * tokens))
+
+
+def _parts(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True if a tokenizer is known to read each side of a border by itself."""
+    return len(text) > _SHORT and bool(getattr(tokenizer, "is_fast", False)) and not _crosses(tokenizer)
 
 
 def _borders(text: str, begin: int, end: int) -> list[int]:
     return [found.end() for found in _BORDER.finditer(text, begin, end)]
 
 
-def _count(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+def _ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    found: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    return found
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -127,7 +137,7 @@ def _cut_pair(
         return one, other
     shorter, longer = sorted((one, other), key=len)
     shorter = cut(shorter, tokenizer, tokens)
-    longer = cut(longer, tokenizer, max(tokens, _count(shorter, tokenizer) + 1))
+    longer = cut(longer, tokenizer, max(tokens, len(_ids(shorter, tokenizer)) + 1))
     return (shorter, longer) if len(one) <= len(other) else (longer, shorter)
 
 

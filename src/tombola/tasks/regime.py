@@ -93,6 +93,7 @@ class Regime(ABC):
         settings: class of its own settings; their flags stand under the heading `group`.
         group: that heading.
         unfit: analyses that cannot be asked of its models → what they are of instead, as a clause.
+        unused: settings of every study that none of its tasks reads.
         trains: whether the full model is trained on the task, so that there is something to rewind to; otherwise it is
             judged as it comes.
     """
@@ -106,6 +107,7 @@ class Regime(ABC):
     group: str = ""
     help: str = ""
     unfit: Mapping[str, str] = MappingProxyType({})
+    unused: Sequence[str] = ()
     trains: bool = True
 
     @property

@@ -1,8 +1,9 @@
 """Fine-tuning, and training again under a ticket: one loop, one recipe."""
 
+import contextlib
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,13 +18,12 @@ from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.pruning.evaluation import on_device
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
-from tombola.tasks.base import Task
+from tombola.tasks.base import Batch, Task
 from tombola.tickets.ticket import Ticket
 from tombola.training.lora import LowRank, adapters
 from tombola.training.recipe import Recipe
 
 
-# Nine parameters: a tutorial names one or two of them, and only a study all.
 @memory_errors()
 def train(
     model: nn.Module,
@@ -31,7 +31,6 @@ def train(
     recipe: Recipe | None = None,
     *,
     seed: int = 0,
-    mask_ticket: Ticket | None = None,
     first_step: int = 0,
     at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
     precision: Precision = "fp32",
@@ -46,7 +45,6 @@ def train(
         task: gives data and loss.
         recipe: how.
         seed: of order and dropout.
-        mask_ticket: a ticket of weights whose pruned weights are zero already and stay exactly zero.
         first_step: optimizer steps of the recipe to skip, for weights rewound to that step.
         at_step: (k, callback): call back with the model as it is after k steps.
         precision: of the forward passes.
@@ -57,56 +55,50 @@ def train(
     """
     recipe = recipe or Recipe()
     total = recipe.steps(task.size("train"))
-    if first_step >= total:
-        raise TombolaError(
-            f"cannot rewind to step {first_step}: the recipe has {plural(total, 'step')}; choose an earlier one"
-        )
-    if at_step is not None and not 0 <= at_step[0] < total:
-        raise TombolaError(
-            f"cannot save step {at_step[0]}: the recipe has {plural(total, 'step')}; choose an earlier one"
-        )
+    _check_reached("rewind to", first_step, total)
+    _check_reached("save", 0 if at_step is None else at_step[0], total)
     device = device_of(model)
-    masks = [] if mask_ticket is None else _masks(model, mask_ticket)
-    optimizer = _optimizer(model, recipe, device)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _linear(round(recipe.warmup_ratio * total), total, first_step)
-    )
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer, factor = _optimizer(parameters, recipe, device), _linear(recipe, total, first_step)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     training = model.training
     model.train()
-    step = 0
     devices = [device] if device.type == "cuda" else []
-    examples = task.size("train") * recipe.epochs
-    with shown(progress, "training", examples) as counted, torch.random.fork_rng(devices):
+    with shown(progress, "training", task.size("train") * recipe.epochs) as counted, torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        for epoch in range(recipe.epochs):
-            for batch in task.batches("train", recipe.batch_size, shuffle=seed * 1009 + epoch):
-                if at_step is not None and step == at_step[0]:
-                    at_step[1](model)
-                step += 1
-                if step <= first_step:
-                    continue
-                with autocast(device, precision):
-                    loss = task.output(model, on_device(batch, model)).losses.mean()
-                loss.backward()
-                for parameter, mask in masks:
-                    if parameter.grad is not None:
-                        # Zero weights with zero gradients have zero moments and zero decay: AdamW leaves them at zero.
-                        parameter.grad.mul_(mask)
-                norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
-                if not torch.isfinite(norm):
-                    raise TombolaError(
-                        f"training diverged at step {step} of {total} (the gradient is not finite); "
-                        f"lower the learning rate ({recipe.learning_rate:g})"
-                    )
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                schedule.step()
-                counted.advance(len(batch.indices))
+        for step, batch in enumerate(_batches(task, recipe, seed)):
+            if at_step is not None and step == at_step[0]:
+                at_step[1](model)
+            if step < first_step:
+                continue
+            with autocast(device, precision):
+                loss = task.output(model, on_device(batch, model)).losses.mean()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
+            if not torch.isfinite(norm):
+                raise TombolaError(
+                    f"training diverged at step {step + 1} of {total} (the gradient is not finite); "
+                    f"lower the learning rate ({recipe.learning_rate:g})"
+                )
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+            counted.advance(len(batch.indices))
     model.train(training)
 
 
-# Nine parameters, as `train`.
+def _check_reached(purpose: str, step: int, total: int) -> None:
+    if not 0 <= step < total:
+        steps = plural(total, "step")
+        raise TombolaError(f"cannot {purpose} step {step}: the recipe has {steps}; choose an earlier one")
+
+
+def _batches(task: Task, recipe: Recipe, seed: int) -> Iterator[Batch]:
+    for epoch in range(recipe.epochs):
+        yield from task.batches("train", recipe.batch_size, shuffle=seed * 1009 + epoch)
+
+
+# Many parameters: those of `train` but one, of which a tutorial names one or two, and two of its own.
 @memory_errors()
 def retrain(
     model: nn.Module,
@@ -144,24 +136,32 @@ def retrain(
         train, part.model, task, seed=seed, first_step=first_step, precision=precision, progress=progress
     )
     if low_rank is None:
-        train_part(recipe, mask_ticket=mask_ticket)
+        with contextlib.nullcontext() if mask_ticket is None else _zeros_kept(part.model, mask_ticket):
+            train_part(recipe)
         return part
     with adapters(part.model, part.anatomy, low_rank.rank, mask_ticket=mask_ticket, seed=seed):
         train_part(replace(recipe, learning_rate=low_rank.learning_rate))
     return part
 
 
-def _masks(model: nn.Module, mask_ticket: Ticket) -> list[tuple[nn.Parameter, Tensor]]:
-    anatomy = dissect(model)
-    mask_ticket.check(anatomy)
-    return [
-        (parameter, mask_ticket.masks[matrix.name].to(parameter.device, parameter.dtype))
-        for matrix, parameter in anatomy.prunable(model)
-    ]
+@contextlib.contextmanager
+def _zeros_kept(model: nn.Module, ticket: Ticket) -> Iterator[None]:
+    """Keep the pruned weights of a ticket, which are zero already, exactly zero while a model is trained."""
+    with contextlib.ExitStack() as stack:
+        for matrix, parameter in dissect(model).prunable(model):
+            mask = ticket.masks[matrix.name].to(parameter.device, parameter.dtype)
+            hook = parameter.register_post_accumulate_grad_hook(functools.partial(_masked_gradient, mask))
+            stack.callback(hook.remove)
+        yield
 
 
-def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _masked_gradient(mask: Tensor, parameter: Tensor) -> None:
+    # Zero weights with zero gradients have zero moments and zero decay: AdamW leaves them at zero.
+    assert parameter.grad is not None
+    parameter.grad.mul_(mask)
+
+
+def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -170,7 +170,9 @@ def _optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda", "mps"))
 
 
-def _linear(warmup: int, total: int, first_step: int) -> Callable[[int], float]:
+def _linear(recipe: Recipe, total: int, first_step: int) -> Callable[[int], float]:
+    warmup = round(recipe.warmup_ratio * total)
+
     def factor(done: int) -> float:
         step = done + first_step
         if step < warmup:

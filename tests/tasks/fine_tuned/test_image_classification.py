@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from builders.task_types import image_processor, image_rows, vit
@@ -125,3 +127,25 @@ def test_a_camera_says_what_is_up() -> None:
     picture.save(file, "png", exif=exif)
     task = build(dev=[{"image": file.getvalue(), "label": "red"}, DEV[0]])
     assert task.splits["dev"].image(0).size == (20, 14)
+
+
+def test_a_ranking_class_weights_and_outputs_in_another_order() -> None:
+    task, model = build(image_rows(120, 1), score="roc_auc"), vit()
+    found = score(model, task)
+    with torch.no_grad():
+        pixels = torch.cat([image_processor()(row["image"], return_tensors="pt")["pixel_values"] for row in DEV])
+        alone = model(pixels).logits.softmax(-1)[:, 1].numpy()
+    labels = [row["label"] == "red" for row in DEV]
+    assert found.score == pytest.approx(roc_auc_score(labels, alone))
+    right = task.references("dev")
+    assert "run against those of your-data (roc_auc" in str(task.misread(1 - right.astype(float), "dev"))
+    with pytest.raises(TombolaError, match="roc_auc and accuracy cannot score one model"):
+        build(score="roc_auc", search="accuracy")
+    rare = [row for row in image_rows(60, 1) if row["label"] == "red"] + image_rows(9, 3)
+    plain, balanced = build(rare), build(rare, class_weights="balanced")
+    weights = compute_class_weight("balanced", classes=np.array([0, 1]), y=plain.references("train"))
+    for ours, theirs in zip(balanced.batches("train", 8), plain.batches("train", 8), strict=True):
+        wanted = plain.output(model, theirs).losses.detach() * torch.from_numpy(weights[ours.targets.numpy()])
+        np.testing.assert_allclose(balanced.output(model, ours).losses.detach(), wanted, rtol=1e-5)
+    assert plain.misread(right, "dev") is None
+    assert "name them in id2label of its config.json (0: red, 1: green)" in str(plain.misread(1 - right, "dev"))

@@ -141,3 +141,8 @@ def test_rows_that_do_not_fit_are_one_clear_line() -> None:
     assert "some rows have 4 answers, others 5" in refused({"ending4": "word1"})
     with pytest.raises(TombolaError, match="f1 does not score 4 classes"):
         build(score="f1")
+    two = [{"ctx": "word1", "endings": ["fine1", "poor1"], "label": n % 2} for n in range(4)]
+    with pytest.raises(TombolaError, match="roc_auc is of a class, and the places of right answers are none"):
+        MultipleChoiceTask.from_rows(two, two, splitting_tokenizer(), score="roc_auc")
+    with pytest.raises(TombolaError, match="class_weights are of classes, and the places of right answers are none"):
+        build(class_weights="balanced")

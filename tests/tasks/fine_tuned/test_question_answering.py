@@ -11,6 +11,7 @@ from transformers import BertForQuestionAnswering
 
 from builders.encoders import some_sites
 from builders.task_types import bert, question_rows, splitting_tokenizer
+from tombola.analysis.forward_passes import SampleOptions, sampled
 from tombola.checkpoints.export_onnx import save_onnx
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import EvaluationOptions, evaluate, score
@@ -91,15 +92,102 @@ def test_training_learns_to_answer_and_to_give_none() -> None:
     assert np.mean([none == (number % 4 == 0) for number, none in enumerate(empty)]) > 0.9
 
 
-def test_an_answer_that_is_cut_off_has_no_loss_and_is_counted() -> None:
-    context = "word1 " * 30 + "fine1"
-    answers = {"text": ["fine1"], "answer_start": [len(context) - 5]}
-    late = {"question": "word2 ?", "context": context, "answers": answers}
-    task, model = build(dev=[*DEV, late], max_length=24), bert(BertForQuestionAnswering)
-    with pytest.warns(UserWarning, match="the answers to 1 of 31 questions of the dev split of your-data lie behind"):
-        found = score(model, task)
-    assert found.losses[-1] == 0
-    assert task.more["exact_match"][1].score(found.predictions[-1:], task.references("dev")[-1:]) == 0
+def long_rows(count: int, seed: int) -> list[dict[str, Any]]:
+    """Rows whose contexts are of 12 to 70 words, some without an answer."""
+    draw, made = np.random.default_rng(seed), []
+    for row in question_rows(count, seed, answerless=True):
+        before, after = (" ".join(f"word{n}" for n in draw.integers(0, 30, size=draw.integers(5, 30))) for _ in "ab")
+        context = f"{before} {row['context']} {after}"
+        starts = [start + len(before) + 1 for start in row["answers"]["answer_start"]]
+        made.append({**row, "context": context, "answers": {"text": row["answers"]["text"], "answer_start": starts}})
+    return made
+
+
+LONG = long_rows(24, 5)
+
+
+def in_windows(model: nn.Module, row: dict[str, Any], size: int, stride: int) -> tuple[str, torch.Tensor]:
+    """The answer by loops over windows and spans, and the mean over windows of transformers' own loss."""
+    tokenizer = splitting_tokenizer()
+    question = tokenizer(row["question"], add_special_tokens=False)["input_ids"]
+    context = tokenizer(row["context"], add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = context["input_ids"], context["offset_mapping"]
+    room = size - len(question) - 3
+    starts = [0]
+    while starts[-1] + room < len(ids):
+        starts.append(starts[-1] + room - stride)
+    texts, begins = row["answers"]["text"], row["answers"]["answer_start"]
+    best, none, losses = (-np.inf, ""), np.inf, []
+    for start in starts:
+        part, places = ids[start : start + room], offsets[start : start + room]
+        begin, end = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
+        made = [begin, *question, end, *part, end]
+        first = len(question) + 2
+        ends = [place[0] for place in places], [place[1] for place in places]
+        target = (0, 0)
+        if texts and begins[0] in ends[0] and begins[0] + len(texts[0]) in ends[1]:
+            target = (first + ends[0].index(begins[0]), first + ends[1].index(begins[0] + len(texts[0])))
+        found = model(
+            input_ids=torch.tensor([made]),
+            start_positions=torch.tensor([target[0]]),
+            end_positions=torch.tensor([target[1]]),
+        )
+        losses.append(found.loss)
+        a, b = found.start_logits[0].tolist(), found.end_logits[0].tolist()
+        none = min(none, a[0] + b[0])
+        for one in range(len(part)):
+            for other in range(one, min(one + 30, len(part))):
+                value = a[first + one] + b[first + other]
+                if value > best[0]:
+                    best = value, row["context"][places[one][0] : places[other][1]]
+    return "" if none > best[0] else best[1], torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_a_long_context_is_read_in_windows_and_the_best_of_them_answers(batch_size: int) -> None:
+    """Against loops over windows, without any padding; 8 tokens of 24 are shared, a third."""
+    task, model = build(LONG, LONG, max_length=24), bert(BertForQuestionAnswering)
+    # So that nothing is sometimes the better answer.
+    model.qa_outputs.register_forward_hook(lambda _, __, logits: torch.cat((logits[:, :1] + 0.8, logits[:, 1:]), 1))
+    found = score(model, task, options=EvaluationOptions(batch_size=batch_size))
+    with torch.no_grad():
+        answers, losses = zip(*(in_windows(model, row, 24, 8) for row in LONG), strict=True)
+    texts = [row["context"][begin:end] for row, (_, begin, end) in zip(LONG, found.predictions.tolist(), strict=True)]
+    assert texts == [*answers]
+    np.testing.assert_allclose(found.losses, torch.stack(losses), atol=1e-5)
+    assert 0 < texts.count("") < len(texts)
+    # Of importance, calibration and samples a question is one example, each of its windows one text.
+    evaluated = evaluate(whole(model), task, EvaluationOptions(batch_size=batch_size), importance=True)
+    assert evaluated.importance is not None
+    factor = torch.ones(1, requires_grad=True)
+    dense = model.get_submodule("bert.encoder.layer.1.attention.output.dense")
+    hook = dense.register_forward_pre_hook(
+        lambda _, inputs: (torch.cat([inputs[0][..., :16], inputs[0][..., 16:24] * factor, inputs[0][..., 24:]], -1),)
+    )
+    sizes = [float(torch.autograd.grad(in_windows(model, row, 24, 8)[1], factor)[0].abs()) for row in LONG]
+    hook.remove()
+    assert float(evaluated.importance["heads"][1, 2]) == pytest.approx(np.mean(sizes), rel=1e-3)
+    calibrating = [batch.calibration_inputs["input_ids"] for batch in task.batches("dev", batch_size)]
+    assert sum(map(len, calibrating)) == sum(len(example["windows"]) for example in task.encoded("dev"))
+    for batch in sampled(task, SampleOptions(sample=7, batch_size=3)):
+        assert np.array_equal(task.output(model, batch).predictions.numpy(), found.predictions[batch.indices])
+    ticket = some_sites(model, 1)
+    small, gated = (evaluate(of(model, ticket), task).predictions for of in (shrunk, masked))
+    assert np.array_equal(small, gated)
+
+
+def test_windows_that_hold_no_answer_and_strides_that_do_not_fit_are_said() -> None:
+    answer = " ".join(["fine1"] * 12)
+    context = f"{'word1 ' * 14}{answer} {'word1 ' * 14}".strip()
+    late = {"question": "word2 ?", "context": context, "answers": {"text": [answer], "answer_start": [84]}}
+    with pytest.warns(UserWarning, match="answers to 1 of 31 questions of the dev split of your-data are whole in no"):
+        build(dev=[*DEV, late], max_length=24, doc_stride=1).encoded("dev")
+    task = build(dev=[*DEV, late], max_length=24, doc_stride=12)
+    assert any(map(any, task.encoded("dev")[-1]["ends"]))
+    assert "long contexts are several windows" in task.unfit["attention"]
+    assert not build().unfit
+    with pytest.raises(TombolaError, match="doc_stride must be under 21, the tokens of question and text in a window"):
+        build(max_length=24, doc_stride=21)
     with pytest.raises(TombolaError, match=r"question 1 of the split dev .* has 33 tokens without its text"):
         build(dev=[{**DEV[0], "question": "word1 " * 30}], max_length=24).encoded("dev")
 

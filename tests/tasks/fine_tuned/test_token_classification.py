@@ -6,6 +6,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import PreTrainedTokenizerFast
@@ -177,3 +178,28 @@ def test_bytes_keep_the_space_before_a_word_and_words_their_first_token() -> Non
     # What is no byte of the vocabulary has no token at all.
     assert made.convert_ids_to_tokens(example["input_ids"]) == ["ab", "Ġb", "Ġ", "Ġb", "b"]
     assert example["labels"] == [2, 0, NOTHING, 1, NOTHING]
+
+
+def test_tags_weigh_alike_and_those_in_another_order_are_told() -> None:
+    balanced, model = build(class_weights="balanced"), bert(**LABELS)
+    tags = np.array([TAGS.index(tag) for row in tagged_rows(60, 1) for tag in row["ner_tags"]])
+    weights = torch.tensor(compute_class_weight("balanced", classes=np.arange(len(TAGS)), y=tags)).float()
+    found = score(model, balanced).losses
+    for row, loss in zip(DEV, found, strict=True):
+        encoding = splitting_tokenizer()([row["tokens"]], is_split_into_words=True, return_tensors="pt")
+        first = [encoding.word_ids(0).index(word) for word in range(len(row["tokens"]))]
+        with torch.no_grad():
+            logits = model(input_ids=encoding["input_ids"]).logits[0][first]
+        gold = torch.tensor([TAGS.index(tag) for tag in row["ner_tags"]])
+        losses = nn.functional.cross_entropy(logits, gold, reduction="none", weight=weights)
+        assert loss == pytest.approx(float(losses.mean()), rel=1e-4)
+    with pytest.raises(TombolaError, match="unknown metric of tags 'roc_auc'; known: token_accuracy, entity_f1"):
+        build(score="roc_auc")
+    for task in (build(), build(score="token_accuracy")):
+        right = task.references("dev")
+        there = right != NOTHING
+        assert task.misread(right, "dev") is None
+        turned = np.where(there, (right + 1) % len(TAGS), NOTHING)
+        assert "(0: I-BAD, 1: O, 2: B-GOOD, 3: I-GOOD, 4: B-BAD)" in str(task.misread(turned, "dev"))
+        drawn = np.random.default_rng(0).integers(0, len(TAGS), size=(50, *right.shape))
+        assert [task.misread(np.where(there, one, NOTHING), "dev") for one in drawn] == [None] * 50

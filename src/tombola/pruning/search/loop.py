@@ -30,6 +30,7 @@ Retrain = Callable[[Ticket], Subnetwork]
 """Function that gives the ticket's part of a model, trained again."""
 
 
+# Many parameters: beside two options values, what is known already and what trains.
 @memory_errors()
 def search_ticket(
     model: nn.Module,

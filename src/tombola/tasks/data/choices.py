@@ -1,6 +1,6 @@
 """Questions with a few answers each, of which one is right, as SWAG and data sets like it give them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.data.columns import Column, cell, column_names
 from tombola.tasks.data.corpus import records, row_in
 
 ENDINGS = "ending0"
@@ -36,11 +37,19 @@ class Choices:
             tuple(self.first[i] for i in chosen), tuple(self.seconds[i] for i in chosen), self.labels[chosen]
         )
 
+    def texts(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Question and answers of every row."""
+        return zip(self.first, self.seconds, strict=True)
+
+    def strata(self) -> list[None]:
+        """Nothing: the place of an answer is no class."""
+        return [None] * len(self)
+
 
 def read_rows(
-    splits: Mapping[str, Any], question: str | None = None, label: str | None = None, *, name: str = "your-data"
-) -> dict[str, Choices]:
-    """Splits of questions from rows.
+    splits: Mapping[str, Any], question: Column, label: Column, *, name: str = "your-data"
+) -> tuple[dict[str, Choices], None]:
+    """Splits of questions from rows, which have no classes.
 
     The columns are SWAG's (`sent1`, and `sent2` as the beginning of `ending0`, `ending1`, ...), or a question and a
     list of answers (`endings`, `choices`, `options`; a list of texts, or such a list as `text` with their letters as
@@ -48,7 +57,7 @@ def read_rows(
 
     Args:
         splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
-        question, label: columns; by default the usual ones.
+        question, label: columns.
         name: of the data, for messages.
 
     Raises:
@@ -56,10 +65,12 @@ def read_rows(
             numbers of answers.
     """
     made, counts = {}, set[int]()
-    for split, rows in splits.items():
+    given = {split: records(rows) for split, rows in splits.items()}
+    columns = _columns(column_names(given["train"]), question, label, name)
+    for split, rows in given.items():
         where, read = row_in(f"{name}, {split}"), list[tuple[str, tuple[str, ...], int]]()
-        for index, row in enumerate(records(rows)):
-            read.append(_question(row, question, label, where(index)))
+        for index, row in enumerate(rows):
+            read.append(_question(row, columns, where(index)))
             counts.add(len(read[-1][1]))
             if len(counts) > 1:
                 few, more = sorted(counts)
@@ -70,39 +81,40 @@ def read_rows(
             raise TombolaError(f"the {split} split of {name} is empty; give it at least one labelled row")
         first, seconds, labels = zip(*read, strict=True)
         made[split] = Choices(first, seconds, np.array(labels, dtype=np.int64))
-    return made
+    return made, None
 
 
-def _question(
-    row: Mapping[str, Any], question: str | None, label: str | None, where: str
-) -> tuple[str, tuple[str, ...], int]:
+def _columns(there: Sequence[str], question: Column, label: Column, name: str) -> tuple[str, str, str]:
+    """Columns of the question, of the answers (the first of several), and of the label."""
+    swag = ENDINGS in there
+    usual = ("sent1", *_QUESTIONS) if swag else _QUESTIONS
+    answers = ENDINGS if swag else Column().among(there, "answers", LISTS, name)
+    rest = [column for column in there if column != answers]
+    return (
+        question.among(rest, "question", usual, name),
+        answers,
+        label.among(rest, "label", _LABELS, name),
+    )
+
+
+def _question(row: Mapping[str, Any], columns: tuple[str, str, str], where: str) -> tuple[str, tuple[str, ...], int]:
+    first, given, label = (cell(row, column, where) for column in columns)
     names: Sequence[object] = ()
-    if ENDINGS in row:
+    if columns[1] == ENDINGS:
         found = [row[f"ending{place}"] for place in range(len(row)) if f"ending{place}" in row]
         beginning = row.get("sent2") or ""
-        first = row[_column(row, question, ("sent1", *_QUESTIONS), "question", where)]
         answers = [f"{beginning} {one}".strip() if isinstance(one, str) and one else one for one in found]
     else:
-        given = row[_column(row, None, LISTS, "answers", where)]
         names = given.get("label", ()) if isinstance(given, Mapping) else ()
         listed = given.get("text") if isinstance(given, Mapping) else given
         if isinstance(listed, str) or not isinstance(listed, Iterable):
             raise TombolaError(f"{where} has no list of answers; give texts in one of the columns {', '.join(LISTS)}")
         answers = list(listed)
-        first = row[_column(row, question, _QUESTIONS, "question", where)]
     if bad := [one for one in (first, *answers) if not isinstance(one, str) or not one.strip()]:
         raise TombolaError(f"{where} has {bad[0]!r} where a text should be; mend or drop the row")
     if len(answers) < 2:
         raise TombolaError(f"{where} has fewer than two answers; give several, or drop the row")
-    return first, tuple(answers), _place(row[_column(row, label, _LABELS, "label", where)], names, len(answers), where)
-
-
-def _column(row: Mapping[str, Any], named: str | None, usual: Sequence[str], what: str, where: str) -> str:
-    for one in usual if named is None else [named]:
-        if one in row:
-            return one
-    sought = repr(named) if named is not None else " or ".join(map(repr, usual))
-    raise TombolaError(f"{where} has no column {sought} for the {what}; there are: {', '.join(map(str, row))}")
+    return first, tuple(answers), _place(label, names, len(answers), where)
 
 
 def _place(value: object, names: Sequence[object], answers: int, where: str) -> int:

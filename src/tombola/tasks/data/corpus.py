@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.frozen_dict import FrozenDict
+from tombola.tasks.data.splits import warn_of_shared_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,11 @@ class Texts:
     def texts(self) -> Iterator[tuple[str, ...]]:
         """Text, or pair of texts, of every row."""
         return zip(self.first, *(() if self.second is None else (self.second,)), strict=True)
+
+    def strata(self) -> list[Any]:
+        """Class of every row; values have none."""
+        labels: list[Any] = self.labels.tolist()
+        return labels if self.labels.dtype.kind == "i" else [None] * len(labels)
 
     def select(self, indices: ArrayLike) -> Self:
         """The texts at `indices` (int [k]), in that order."""
@@ -105,28 +111,16 @@ class Corpus:
         names, splits = class_names(train, columns[2]), {"train": train, "dev": dev}
         tables = {one: tabulate(rows, row_in(f"{name}, {one}"), columns, names) for one, rows in splits.items()}
         corpus = assemble(name, tables, classes=names, regression=regression)
-        warn_of_shared_rows(corpus)
+        warn_of_shared_rows(name, corpus.splits["train"], corpus.splits["dev"])
         return corpus
-
-
-def warn_of_shared_rows(corpus: Corpus) -> None:
-    """Warn where dev rows have the text, or pair of texts, of a training row."""
-    train, dev = (corpus.splits[split] for split in ("train", "dev"))
-    known = {*train.texts()}
-    if shared := sum(texts in known for texts in dev.texts()):
-        warnings.warn(
-            f"{shared} of the {len(dev)} dev rows of {corpus.name} have the text of a training row: what was learnt by "
-            "heart counts as understood; drop them from training",
-            stacklevel=3,
-        )
 
 
 Columns = tuple[str, str | None, str]
 """Columns of the text, of the second text of a pair, and of the label."""
 
 
-def records(rows: Any) -> Iterable[Mapping[str, object]]:
-    """Rows of a `pandas.DataFrame` as dictionaries; others as they are.
+def records(rows: Any) -> Sequence[Mapping[str, object]]:
+    """Rows of a `pandas.DataFrame` as dictionaries; others as they are, so that they can be gone through again.
 
     Raises:
         TombolaError: these are the splits of a `DatasetDict`, not rows.
@@ -134,7 +128,9 @@ def records(rows: Any) -> Iterable[Mapping[str, object]]:
     if isinstance(rows, Mapping):
         first = next(iter(rows), "train")
         raise TombolaError(f"rows are wanted, not splits by names; give them one by one, as {first!r}")
-    return cast(Iterable[Mapping[str, object]], rows.to_dict("records")) if hasattr(rows, "iloc") else rows
+    if hasattr(rows, "iloc"):
+        rows = rows.to_dict("records")
+    return cast(Sequence[Mapping[str, object]], rows if hasattr(rows, "__getitem__") else list(rows))
 
 
 def class_names(rows: object, column: str) -> tuple[str, ...] | None:

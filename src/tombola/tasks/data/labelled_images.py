@@ -1,8 +1,9 @@
 """Labelled images: of folders that name their class, or of the rows of a data set."""
 
+import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
 from tombola.foundations.errors import TombolaError, reason
+from tombola.tasks.data.columns import Column, cell, column_names
 from tombola.tasks.data.corpus import class_names, records, row_in
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
@@ -37,6 +39,21 @@ class LabelledImages:
         """Images at `indices` (int [k]), in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
         return type(self)(tuple(self.sources[i] for i in chosen), self.labels[chosen])
+
+    def texts(self) -> Iterator[bytes]:
+        """Digest of every image as it is stored."""
+        for source in self.sources:
+            try:
+                stored = source.read_bytes() if isinstance(source, Path) else source
+                stored = stored if isinstance(stored, bytes) else repr(stored.size).encode() + stored.tobytes()
+            except OSError:
+                # It is told of when it is to be looked at.
+                stored = repr(source).encode()
+            yield hashlib.sha256(stored).digest()
+
+    def strata(self) -> list[int]:
+        """Class of every image."""
+        return [*map(int, self.labels)]
 
     def image(self, index: int) -> Image.Image:
         """Image in RGB, upright where its camera says what is up; a TombolaError if it cannot be read."""
@@ -90,29 +107,30 @@ def _files(folder: Path) -> list[Path]:
 
 
 def read_rows(
-    splits: Mapping[str, Any], image: str | None = None, label: str | None = None, *, name: str = "your-data"
+    splits: Mapping[str, Any], image: Column, label: Column, *, name: str = "your-data"
 ) -> tuple[dict[str, LabelledImages], tuple[str, ...]]:
     """Splits of labelled images from rows, and the names of the classes by id.
 
     Args:
         splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries; `train` says which classes
             there are. An image is one of Pillow's, a path, the bytes of a file, or `{"bytes": ..., "path": ...}`.
-        image, label: columns; by default `image` or `img`, and `label`.
+        image, label: columns; usual ones are `image` or `img`, and `label`.
         name: of the data, for messages.
 
     Raises:
         TombolaError: a column is missing, an image is none, or a class has no training image.
     """
     found: dict[str, tuple[list[Source], list[object]]] = {}
-    names: tuple[str, ...] | None = None
-    for split, rows in splits.items():
+    read = {split: records(_undecoded(rows)) for split, rows in splits.items()}
+    there = column_names(read["train"])
+    columns = image.among(there, "image", _IMAGES, name), label.among(there, "label", _LABELS, name)
+    names = class_names(read["train"], columns[1])
+    for split, rows in read.items():
         where = row_in(f"{name}, {split}")
         sources, labels = list[Source](), list[object]()
-        for index, row in enumerate(records(_undecoded(rows))):
-            columns = (_column(row, image, _IMAGES, where(index)), _column(row, label, _LABELS, where(index)))
-            names = class_names(rows, columns[1]) if split == "train" and index == 0 else names
-            sources.append(_source(row[columns[0]], where(index)))
-            labels.append(row[columns[1]])
+        for index, row in enumerate(rows):
+            sources.append(_source(cell(row, columns[0], where(index)), where(index)))
+            labels.append(cell(row, columns[1], where(index)))
         if not sources:
             raise TombolaError(f"the {split} split of {name} is empty; give it at least one labelled image")
         found[split] = sources, labels
@@ -150,14 +168,6 @@ def _undecoded(rows: Any) -> Any:
 
         rows = rows.cast_column(column, Undecoded(decode=False))
     return rows
-
-
-def _column(row: Mapping[str, Any], named: str | None, usual: Sequence[str], where: str) -> str:
-    for one in usual if named is None else [named]:
-        if one in row:
-            return one
-    sought = repr(named) if named is not None else " or ".join(map(repr, usual))
-    raise TombolaError(f"{where} has no column {sought}; there are: {', '.join(map(str, row))}")
 
 
 def _source(value: object, where: str) -> Source:

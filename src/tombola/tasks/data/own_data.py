@@ -1,15 +1,13 @@
 """The user's own labelled texts: files of rows, a folder of them, folders of `datasets`, or a data set of the hub."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from tombola.foundations.errors import TombolaError, one_line, reading
 from tombola.foundations.parsing import is_hub_id
+from tombola.tasks.data.columns import Column
 from tombola.tasks.data.corpus import (
     Columns,
     Corpus,
@@ -18,9 +16,9 @@ from tombola.tasks.data.corpus import (
     class_names,
     row_in,
     tabulate,
-    warn_of_shared_rows,
 )
 from tombola.tasks.data.files import SUFFIXES, Row, is_rows, parquet_rows, read_table, records
+from tombola.tasks.data.splits import SHARE, draw, warn_of_shared_rows
 
 DEV = ("dev", "validation", "valid", "test")
 """Names of splits that judge, the first there is."""
@@ -38,8 +36,6 @@ _LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score
 """Usual columns of single texts, and of labels: the first is taken where it is there, of others one must be alone."""
 _BUILDERS = ("parquet", "csv", "json", "arrow", "text")
 """Formats of data sets of the hub that hold rows and nothing else."""
-SPLIT = 0.2
-"""Share of the training rows that judge, where there are no others."""
 
 
 def read(
@@ -78,17 +74,21 @@ def read(
     train, dev = splits(source, validation_file, dataset_config)
     if dev is not None:
         check_alone(source, validation_split)
-    columns = _choose(train, text_column, text_pair_column, label_column)
+    columns = choose(
+        train.columns,
+        Column(text_column, "--text-column"),
+        Column(text_pair_column, "--text-pair-column"),
+        Column(label_column, "--label-column"),
+        str(train.path),
+    )
     names = class_names(train.rows, columns[2])
     tables = {"train": train.table(columns, names)}
     if dev is not None:
         tables["dev"] = dev.table(columns, names)
     else:
-        tables["train"], tables["dev"] = _split_off(tables["train"], validation_split or SPLIT, regression)
-        held = len(tables["dev"].first)
-        warn_of_split(source, held, held + len(tables["train"].first))
+        tables["train"], tables["dev"] = _split_off(tables["train"], validation_split or SHARE, regression, str(source))
     corpus = assemble(str(source), tables, regression=regression, classes=names)
-    warn_of_shared_rows(corpus)
+    warn_of_shared_rows(str(source), corpus.splits["train"], corpus.splits["dev"])
     return corpus
 
 
@@ -96,22 +96,6 @@ def check_alone(source: str | Path, validation_split: float | None) -> None:
     """Refuse a share of training rows to judge where the data have rows that judge; a TombolaError."""
     if validation_split is not None:
         raise TombolaError(f"validation_split is for training rows alone, and {source} has others; leave it out")
-
-
-def too_few(size: int, share: float) -> TombolaError:
-    """Error for rows of which a share cannot be split off."""
-    return TombolaError(
-        f"{size} rows are too few to split a share of {share:g} off that judges; give dev rows (--validation-file)"
-    )
-
-
-def warn_of_split(source: str | Path, held: int, size: int) -> None:
-    """Warn that of so many rows some were drawn to judge."""
-    warnings.warn(
-        f"{source} has training rows only: {held} of its {size} rows, drawn with seed 0, judge, and are not trained "
-        "on; give dev rows (--validation-file) to choose them yourself",
-        stacklevel=3,
-    )
 
 
 @dataclass(frozen=True)
@@ -217,61 +201,32 @@ def _of_shards(path: Path, split: str) -> Source | None:
         return Source.of(found[0].parent, concatenate_datasets(parts))
 
 
-def _choose(source: Source, text: str | None, text_pair: str | None, label: str | None) -> Columns:
-    """The columns named by the user, or guessed from the training rows."""
-    columns = {name.casefold(): name for name in reversed([*map(str, source.columns)])}
+def choose(columns: Sequence[str], text: Column, text_pair: Column, label: Column, where: str) -> Columns:
+    """Columns of texts and labels among those that there are: the ones named, or the usual ones, also of pairs.
 
-    def pick(what: str, named: str | None, flag: str, usual: Sequence[str]) -> str:
-        there = ", ".join(map(str, source.columns))
-        if named is not None:
-            if named in source.columns:
-                return named
-            raise TombolaError(f"{source.path} has no column {named!r} for the {what}; name one of: {there}")
-        found = [columns[name] for name in usual if name in columns]
-        if not found:
-            sought = " or ".join(map(repr, usual[:3]))
-            raise TombolaError(f"{source.path} has no column {sought} for the {what}; name one of: {there} ({flag})")
-        if len(found) > 1 and found[0] != columns.get(usual[0]):
-            raise TombolaError(f"{source.path} has {' and '.join(found)} for the {what}; name one of them ({flag})")
-        return found[0]
-
+    Raises:
+        TombolaError: there is none, or several could be meant; it begins with `where` the rows are from.
+    """
     # A user who names one text means one text.
-    if text is None and text_pair is None:
-        pairs = ((columns[one], columns[other]) for one, other in _PAIRS if one in columns and other in columns)
-        text, text_pair = next(pairs, (None, None))
-    if text_pair is not None:
-        text_pair = pick("second text", text_pair, "--text-pair-column", ())
+    if text.name is None and text_pair.name is None:
+        there = {name.casefold(): name for name in reversed([*map(str, columns)])}
+        for one, other in _PAIRS:
+            if one in there and other in there:
+                text, text_pair = replace(text, name=there[one]), replace(text_pair, name=there[other])
+                break
     return (
-        pick("text", text, "--text-column", _TEXTS),
-        text_pair,
-        pick("label", label, "--label-column", _LABELS),
+        text.among(columns, "text", _TEXTS, where),
+        None if text_pair.name is None else text_pair.among(columns, "second text", (), where),
+        label.among(columns, "label", _LABELS, where),
     )
 
 
-def _split_off(table: Table, share: float, regression: bool) -> tuple[Table, Table]:
-    """A table in two, of training and of the rows that judge: a share of each label's rows, drawn with a seed.
-
-    Rows of the same text stay together.
-    """
-    seconds = table.second or [None] * len(table.first)
-    groups = dict[tuple[str, str], list[int]]()
-    for row, texts in enumerate(zip(table.first, seconds, strict=True)):
-        groups.setdefault((repr(texts[0]), repr(texts[1])), []).append(row)
-    by_label = dict[str, list[list[int]]]()
-    for rows in groups.values():
-        by_label.setdefault("" if regression else str(table.labels[rows[0]]), []).append(rows)
-    rng, held = np.random.default_rng(0), list[int]()
-    for alike in by_label.values():
-        wanted, taken = share * sum(map(len, alike)), 0
-        for number in rng.permutation(len(alike)):
-            if taken + len(alike[number]) <= wanted:
-                taken += len(alike[number])
-                held += alike[number]
-    drawn = {*held}
-    if not drawn:
-        raise too_few(len(table.first), share)
-    rest = [row for row in range(len(table.first)) if row not in drawn]
-    return _rows(table, rest), _rows(table, sorted(drawn))
+def _split_off(table: Table, share: float, regression: bool, source: str) -> tuple[Table, Table]:
+    """A table in two, of training and of the rows that judge."""
+    texts = [*zip(map(repr, table.first), map(repr, table.second or table.first), strict=True)]
+    strata = [None if regression else str(label) for label in table.labels]
+    train, dev = (part.tolist() for part in draw(texts, strata, share, source))
+    return _rows(table, train), _rows(table, dev)
 
 
 def _rows(table: Table, rows: Sequence[int]) -> Table:

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tombola.tasks.data import labelled_images, own_data, tagged_words
-from tombola.tasks.data.own_data import DEV, SPLIT
+from tombola.tasks.data.own_data import DEV
 
 
 def columns_of(source: str, dataset_config: str | None = None) -> Sequence[str]:
@@ -33,19 +31,17 @@ def read(
     validation_split: float | None = None,
     dataset_config: str | None = None,
 ) -> dict[str, Any]:
-    """Rows of `train` and `dev`, each a `datasets.Dataset` or a list of dictionaries.
+    """Rows of `train` and, where there are any that judge, `dev`, each a `datasets.Dataset` or a list of dictionaries.
 
     Args:
         source: as of labelled texts (see [`own_data.read`][tombola.tasks.data.own_data.read]); or a folder of images in
             folders of classes, or a file or folder of files in a CoNLL format.
         validation_file: rows that judge, likewise.
-        validation_split, dataset_config: as of labelled texts.
+        validation_split: share of the training rows that will be drawn to judge; None where others do.
+        dataset_config: as of labelled texts.
 
     Raises:
-        TombolaError: something is missing or malformed.
-
-    Warns:
-        UserWarning: rows were split off to judge.
+        TombolaError: something is missing or malformed, or there is a share and there are rows that judge.
     """
     path = Path(source).expanduser()
     if labelled_images.is_image_folder(path):
@@ -59,8 +55,6 @@ def read(
         found = {"train": train.all_rows()} | ({} if dev is None else {"dev": dev.all_rows()})
     if "dev" in found:
         own_data.check_alone(source, validation_split)
-    else:
-        found |= _split_off(found["train"], validation_split or SPLIT, source)
     return found
 
 
@@ -75,16 +69,3 @@ def _conll(path: Path, validation_file: Path | None, suffixes: Sequence[str]) ->
         return {}
     dev = validation_file or next((found[name] for name in DEV if name in found), None)
     return {"train": found["train"]} | ({} if dev is None else {"dev": dev})
-
-
-def _split_off(rows: Any, share: float, source: str) -> dict[str, Any]:
-    """Rows in two, of training and of a share, drawn with a seed, that judges."""
-    size, held = len(rows), round(share * len(rows))
-    if not 0 < held < size:
-        raise own_data.too_few(size, share)
-    drawn = np.random.default_rng(0).permutation(size)
-    dev, train = (np.sort(part).tolist() for part in np.split(drawn, [held]))
-    own_data.warn_of_split(source, held, size)
-    if hasattr(rows, "select"):
-        return {"train": rows.select(train), "dev": rows.select(dev)}
-    return {"train": [rows[index] for index in train], "dev": [rows[index] for index in dev]}

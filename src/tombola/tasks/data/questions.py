@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.answer_metrics import GoldAnswers
+from tombola.tasks.data.columns import Column, cell, column_names
 from tombola.tasks.data.corpus import records, row_in
 
 COLUMNS = ("question", "context", "answers")
@@ -37,38 +38,50 @@ class Questions:
         """Questions at `indices` (int [k]), in that order."""
         return type(self)(tuple(self.rows[i] for i in np.asarray(indices, dtype=np.int64)))
 
+    def texts(self) -> list[str]:
+        """Text of every question: those of one text are never parted."""
+        return [row.gold.context for row in self.rows]
+
+    def strata(self) -> list[bool]:
+        """Whether a question has an answer."""
+        return [row.begin is not None for row in self.rows]
+
 
 def read_rows(
-    splits: Mapping[str, Any], question: str | None = None, answers: str | None = None, *, name: str = "your-data"
-) -> dict[str, Questions]:
+    splits: Mapping[str, Any], question: Column, answers: Column, *, name: str = "your-data"
+) -> tuple[dict[str, Questions], None]:
     """Splits of questions from rows in SQuAD's columns: `question`, `context`, `answers` (`text` and `answer_start`).
+
+    They have no classes.
 
     Args:
         splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
-        question, answers: columns; by default SQuAD's.
+        question, answers: columns; SQuAD's are the usual ones.
         name: of the data, for messages.
 
     Raises:
         TombolaError: a column is missing, something is no text, or an answer does not stand in its context.
     """
-    columns = (question or COLUMNS[0], COLUMNS[1], answers or COLUMNS[2])
-    made = {}
-    for split, rows in splits.items():
+    made, given = {}, {split: records(rows) for split, rows in splits.items()}
+    there = column_names(given["train"])
+    columns = (
+        question.among(there, "question", COLUMNS[:1], name),
+        Column().among(there, "text", COLUMNS[1:2], name),
+        answers.among(there, "answers", COLUMNS[2:], name),
+    )
+    for split, rows in given.items():
         where = row_in(f"{name}, {split}")
-        found = tuple(_question(row, columns, where(index)) for index, row in enumerate(records(rows)))
+        found = tuple(_question(row, columns, where(index)) for index, row in enumerate(rows))
         if not found:
             raise TombolaError(f"the {split} split of {name} is empty; give it at least one question")
         made[split] = Questions(found)
     if all(row.begin is None for row in made["train"].rows):
         raise TombolaError(f"no training row of {name} has an answer; give rows with answers")
-    return made
+    return made, None
 
 
 def _question(row: Mapping[str, Any], columns: tuple[str, str, str], where: str) -> Question:
-    for column in columns:
-        if column not in row:
-            raise TombolaError(f"{where} has no column {column!r}; there are: {', '.join(map(str, row))}")
-    question, context, given = (row[column] for column in columns)
+    question, context, given = (cell(row, column, where) for column in columns)
     for text in (question, context):
         if not isinstance(text, str) or not text.strip():
             raise TombolaError(f"{where} has {text!r} where a text should be; mend or drop the row")

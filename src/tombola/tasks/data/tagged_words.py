@@ -1,6 +1,6 @@
 """Sentences whose words have a tag each, as data sets for token classification give them, and CoNLL's files."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import NOTHING
+from tombola.tasks.data.columns import Column, cell, column_names
 from tombola.tasks.data.corpus import records, row_in
 from tombola.tasks.data.files import text_lines
 
 WORDS = ("tokens", "words")
 """Usual columns of the words."""
 TAGS = ("ner_tags", "tags", "labels", "pos_tags", "chunk_tags")
-"""Usual columns of the tags, the first there is."""
+"""Usual columns of the tags."""
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio")
 """Files of a word a line, the columns apart by spaces or tabs, with a blank line behind each sentence."""
 TEXT = ".txt"
@@ -38,11 +39,19 @@ class TaggedWords:
         chosen = np.asarray(indices, dtype=np.int64)
         return type(self)(tuple(self.words[i] for i in chosen), tuple(self.tags[i] for i in chosen))
 
+    def texts(self) -> tuple[tuple[str, ...], ...]:
+        """Words of every sentence."""
+        return self.words
+
+    def strata(self) -> list[None]:
+        """Nothing: a sentence has many tags."""
+        return [None] * len(self)
+
 
 def read_rows(
     splits: Mapping[str, Any],
-    words: str | None = None,
-    tags: str | None = None,
+    words: Column,
+    tags: Column,
     *,
     name: str = "your-data",
 ) -> tuple[dict[str, TaggedWords], tuple[str, ...]]:
@@ -53,17 +62,18 @@ def read_rows(
 
     Args:
         splits: name → rows: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
-        words, tags: columns; by default the usual ones.
+        words, tags: columns.
         name: of the data, for messages.
 
     Raises:
         TombolaError: a column is missing, a row has no words or not as many tags, or a tag outside of the named ones.
     """
-    found = {split: list(records(rows)) for split, rows in splits.items()}
-    if not found["train"]:
-        raise TombolaError(f"{name} has no training rows; give at least one sentence")
-    there = found["train"][0].keys()
-    columns = _column("words", words, WORDS, there, name), _column("tags", tags, TAGS, there, name)
+    found = {split: records(rows) for split, rows in splits.items()}
+    for split, given_rows in found.items():
+        if not len(given_rows):
+            raise TombolaError(f"the {split} split of {name} is empty; give it at least one sentence")
+    there = column_names(found["train"])
+    columns = words.among(there, "words", WORDS, name), tags.among(there, "tags", TAGS, name)
     feature: Any = (getattr(splits["train"], "features", None) or {}).get(columns[1])
     known = getattr(getattr(feature, "feature", None), "names", None)
     raw = {split: [*_sentences(rows, columns, row_in(f"{name}, {split}"))] for split, rows in found.items()}
@@ -92,24 +102,15 @@ def read_rows(
     return made, names
 
 
-def _column(what: str, named: str | None, usual: Sequence[str], there: Iterable[str], name: str) -> str:
-    columns = [*map(str, there)]
-    for one in usual if named is None else [named]:
-        if one in columns:
-            return one
-    sought = repr(named) if named is not None else " or ".join(map(repr, usual))
-    raise TombolaError(f"{name} has no column {sought} for the {what}; name one of: {', '.join(columns)}")
-
-
 def _sentences(
-    rows: Iterable[Mapping[str, object]], columns: tuple[str, str], where: Any
+    rows: Iterable[Mapping[str, object]], columns: tuple[str, str], where: Callable[[int], str]
 ) -> Iterator[tuple[tuple[str, ...], list[int | str]]]:
     for index, row in enumerate(rows):
-        lists = [row.get(column) for column in columns]
+        lists = [cell(row, column, where(index)) for column in columns]
         for column, values in zip(columns, lists, strict=True):
             if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
                 raise TombolaError(f"{where(index)} has no list in its column {column!r}; give one of each row")
-        words, tags = ([*values] for values in lists)  # type: ignore[misc]  # just looked at
+        words, tags = ([*values] for values in lists)
         if len(words) != len(tags) or not words:
             raise TombolaError(
                 f"{where(index)} has {len(words)} words and {len(tags)} tags; give as many tags as words, one or more"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tombola.foundations.errors import TombolaError
 
 
-def class_order(names: Mapping[int, str], classes: Sequence[str] | None, title: str) -> list[int] | None:
+def order_of(names: Mapping[int, str], classes: Sequence[str] | None, title: str) -> list[int] | None:
     """Places of a task's classes (None for a single value) in a model's order of them, if that is another one.
 
     Args:

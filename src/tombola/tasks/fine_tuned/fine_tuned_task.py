@@ -5,10 +5,10 @@ Each task type is one subclass; what a row is, what the loss compares, and what 
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args
+from typing import Any, ClassVar, Generic, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -22,21 +22,11 @@ from tombola.foundations.errors import TombolaError, check_choice
 from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.subnetworks.recognition import recognise
 from tombola.tasks.base import Batch, State, Task, sampled_rows
+from tombola.tasks.data.columns import Column
+from tombola.tasks.data.splits import S, with_dev
 
 _BUCKET = 50
 """Batches whose examples are sorted by length together: enough to waste little padding, few enough to stay random."""
-
-
-class Split(Protocol):
-    """Labelled rows of a split."""
-
-    def __len__(self) -> int: ...
-
-    def select(self, indices: NDArray[np.int64]) -> Self:
-        """The rows at `indices` [k], in that order."""
-
-
-S = TypeVar("S", bound=Split)
 
 
 class Preprocessor(Protocol):
@@ -55,7 +45,9 @@ class FineTunedOptions:
             default `accuracy`, for regression `pearson`.
         more: further metrics: name → split; reported, never searched on.
         class_weights: `balanced` for a loss in which every class weighs as much, however few rows it has; `none`.
-        max_length: tokens a text is cut to.
+        max_length: tokens a text is cut to; of a long context, of each window.
+        doc_stride: tokens that neighbouring windows of a long context share, of question answering; by default 128, at
+            most a third of `max_length`.
         train_rows, dev_rows: use a seeded sample of so many rows; None for all.
         search_rows: hold so many training rows out as the split `search`; None to search on `dev`.
         search: the metric that searches go by; by default the score.
@@ -71,6 +63,7 @@ class FineTunedOptions:
     search: str | Metric | MetricFunction | None = None
     class_weights: Literal["none", "balanced"] = "none"
     max_length: int = 128
+    doc_stride: int | None = None
     train_rows: int | None = None
     dev_rows: int | None = None
     search_rows: int | None = None
@@ -94,14 +87,21 @@ class FineTunedTask(Task, Generic[S]):
     Attributes:
         auto: the Auto class of transformers that loads the model.
         batch_type: of its batches.
-        weighs_classes: whether its loss has class weights.
+        unweighed: why its loss has no class weights, as a clause; empty where it has.
+        windowed: whether long texts are read in windows.
+        reader: reads its splits from rows, by the columns of what is read and of what is to be predicted: splits, and
+            the names of the classes by id, or None.
+        preprocessor_of: reads the tokenizer, or what else prepares the inputs, of a model.
         splits: the rows that are used, with the held-out ones as `search`.
         available: rows that there are of each split.
     """
 
     auto: Any
     batch_type: type[Batch] = Batch
-    weighs_classes: bool = False
+    unweighed: str = ""
+    windowed: bool = False
+    reader: ClassVar[Callable[..., tuple[Mapping[str, Any], tuple[str, ...] | None]]]
+    preprocessor_of: ClassVar[Callable[..., Any]] = staticmethod(loading.tokenizer_of)
 
     def __init__(
         self,
@@ -112,8 +112,11 @@ class FineTunedTask(Task, Generic[S]):
         score: str,
         options: FineTunedOptions,
     ) -> None:
-        if options.class_weights != "none" and not self.weighs_classes:
-            raise TombolaError("class_weights are for text classification; leave them out")
+        check_choice("class_weights", options.class_weights, ("none", "balanced"))
+        if options.class_weights != "none" and self.unweighed:
+            raise TombolaError(f"class_weights are of classes, and {self.unweighed}; leave them out")
+        if options.doc_stride is not None and not self.windowed:
+            raise TombolaError("doc_stride is of the windows of question-answering; leave it out")
         self._options = options
         self.available = {split: len(rows) for split, rows in splits.items()}
         rows = sampled_rows(self.available, options.train_rows, options.dev_rows, options.search_rows)
@@ -131,16 +134,32 @@ class FineTunedTask(Task, Generic[S]):
             self._split(split)
         self._encoded: dict[str, Sequence[Mapping[str, Any]]] = {}
 
+    @classmethod
+    def read(
+        cls, rows: Mapping[str, Any], text: Column, label: Column, *, name: str, share: float | None = None
+    ) -> tuple[Mapping[str, S], tuple[tuple[str, ...], ...]]:
+        """Splits of rows, and the names of the classes where there are any, for the constructor.
+
+        Args:
+            rows: of `train`, and of `dev`, or else a `share` of those of training judges: each a `datasets.Dataset`, a
+                `pandas.DataFrame`, or dictionaries.
+            text, label: columns of what is read and of what is to be predicted.
+            name: of the data.
+
+        Raises:
+            TombolaError: a column is missing, or a row is not of this type.
+        """
+        splits, classes = cls.reader(rows, text, label, name=name)
+        return with_dev(splits, share, name), () if classes is None else (classes,)
+
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
         """The metric of a name or function, for this task's rows; a TombolaError where there is none."""
         return metric(given)
 
-    def check_metrics(self, *, classes: int) -> None:
-        """Raise a TombolaError unless all metrics score predictions of so many classes."""
-        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
-            one.check(regression=False, classes=classes)
-            if one.kind == "ranking":
-                raise TombolaError(f"{one.name} goes by probabilities, and {self.title} is judged by its answers alone")
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """All metrics of its predictions: that of the score, that of searches, and further ones."""
+        return [self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())]
 
     @abstractmethod
     def config_options(self) -> dict[str, Any]:
@@ -239,13 +258,3 @@ class FineTunedTask(Task, Generic[S]):
         if split not in self.splits:
             raise TombolaError(f"{self.title} has no split {split!r}; it has {', '.join(self.splits)}")
         return split
-
-
-def names_of(classes: Sequence[str]) -> dict[str, Any]:
-    """Options of a configuration that name the outputs of a model as a task names its classes."""
-    return {"id2label": dict(enumerate(classes)), "label2id": {name: i for i, name in enumerate(classes)}}
-
-
-def outputs_of(model: nn.Module) -> Mapping[int, str]:
-    """Names of a model's outputs, by their places."""
-    return getattr(getattr(model, "config", None), "id2label", None) or {}

@@ -15,9 +15,19 @@ from tombola.checkpoints import loading
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.base import Batch, Output, Predictions
+from tombola.tasks.data.columns import Column
 from tombola.tasks.data.labelled_images import LabelledImages, read_rows
-from tombola.tasks.fine_tuned.class_order import class_order
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask, names_of, outputs_of
+from tombola.tasks.fine_tuned.classes import (
+    balanced_weights,
+    check_of_one_kind,
+    class_order,
+    class_output,
+    guess_of_classes,
+    misread_classes,
+    misread_values,
+    names_of,
+)
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask
 
 
 def image_processor_of(source: str, *, trust_remote_code: bool = False) -> Any:
@@ -43,6 +53,8 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
     """
 
     auto = AutoModelForImageClassification
+    reader = staticmethod(read_rows)
+    preprocessor_of = staticmethod(image_processor_of)
     normalise_layers = False
     unfit = MappingProxyType({"attention": "attention patterns are of the tokens of texts, not of parts of images"})
 
@@ -57,7 +69,11 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
         super().__init__(name, splits, processor, score="accuracy", options=options or FineTunedOptions())
         self.classes = tuple(classes)
         self.processor = processor
-        self.check_metrics(classes=len(classes))
+        for one in self.metrics:
+            one.check(regression=False, classes=len(classes))
+        check_of_one_kind(self.metrics)
+        balanced = self._options.class_weights == "balanced"
+        self._weights = balanced_weights(self.splits["train"].labels, len(classes)) if balanced else None
 
     @classmethod
     def from_rows(
@@ -75,13 +91,16 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
 
         Args:
             train, dev: the rows: an image, its path, or its file's bytes, and a label.
-            image_column, label_column: names of the columns; by default `image` and `label`.
+            processor: of the model.
+            image_column, label_column: names of the columns; by default the usual ones, as on the command line.
+            name: of the data.
             options: fields of `FineTunedOptions`.
 
         Raises:
-            TombolaError: a row lacks a column, an image is none, or a class has no training image.
+            TombolaError: a column is missing, an image is none, or a class has no training image.
         """
-        splits, classes = read_rows({"train": train, "dev": dev}, image_column, label_column, name=name)
+        columns = Column(image_column, "image_column="), Column(label_column, "label_column=")
+        splits, (classes,) = cls.read({"train": train, "dev": dev}, *columns, name=name)
         return cls(name, splits, classes, processor, FineTunedOptions(**options))
 
     @override
@@ -95,7 +114,7 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         if trained:
-            class_order(outputs_of(model), self.classes, self.title)
+            class_order(model, self.classes, self.title)
         config: Any = getattr(model, "config", None)
         channels, *size = self.encoded("dev")[0]["pixel_values"].shape
         wanted = getattr(config, "image_size", None)
@@ -127,15 +146,22 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
 
     @override
     def guess(self, split: str) -> Predictions:
-        return np.full(self.size(split), np.bincount(self.splits["train"].labels).argmax())
+        return guess_of_classes(self.splits["train"].labels, self.metric, self.size(split))
+
+    @override
+    def misread(self, predictions: Predictions, split: str) -> str | None:
+        references = self.references(split)
+        if self.metric.kind == "ranking":
+            return misread_values(self.metric, predictions, references, self.title)
+        return misread_classes(self.metric, predictions, references, self.classes, self.title)
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         logits: Tensor = model(**batch.inputs).logits.float()
-        order = class_order(outputs_of(model), self.classes, self.title)
+        order = class_order(model, self.classes, self.title)
         if order is not None:
             logits = logits[:, order]
-        return Output(nn.functional.cross_entropy(logits, batch.targets, reduction="none"), logits.argmax(-1))
+        return class_output(logits, batch.targets, self._weights, self.metric)
 
 
 class _Pixels(Sequence[Mapping[str, Tensor]]):

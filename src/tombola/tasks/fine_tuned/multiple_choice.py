@@ -1,8 +1,8 @@
 """Multiple choice: which of a few answers is right, as in SWAG."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForMultipleChoice, PreTrainedTokenizerBase
 from typing_extensions import override
 
-from tombola.foundations.errors import one_line
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.choices import Choices, read_rows
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
@@ -34,7 +34,8 @@ class ChoicesBatch(Batch):
 class MultipleChoiceTask(TokenizedTask[Choices]):
     """Questions of which the model scores each answer; the one with the highest score is its prediction.
 
-    An example is a question: its loss is the cross entropy over its answers.
+    An example is a question: its loss is the cross entropy over its answers. The places of answers are no classes:
+    there are no weights of them in the loss, no ranking by them, and no model has them in another order.
 
     Args:
         name: of the data.
@@ -44,6 +45,8 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
     """
 
     auto = AutoModelForMultipleChoice
+    reader = staticmethod(read_rows)
+    unweighed = "the places of right answers are none"
     batch_type = ChoicesBatch
     unfit = MappingProxyType(
         {
@@ -61,32 +64,10 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
     ) -> None:
         super().__init__(name, splits, tokenizer, score="accuracy", pairs=True, options=options or FineTunedOptions())
         self.answers = len(self.splits["train"].seconds[0])
-        self.check_metrics(classes=self.answers)
-
-    @classmethod
-    def from_rows(
-        cls,
-        train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        text_column: str | None = None,
-        label_column: str | None = None,
-        name: str = "your-data",
-        **options: Any,
-    ) -> Self:
-        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
-
-        Args:
-            train, dev: the rows, in SWAG's columns or as a question and a list of answers.
-            text_column, label_column: names of the columns of the question and of the right answer.
-            options: fields of `FineTunedOptions`.
-
-        Raises:
-            TombolaError: a row lacks a column or an answer, or its label is none of its answers.
-        """
-        splits = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, tokenizer, FineTunedOptions(**options))
+        for one in self.metrics:
+            one.check(regression=False, classes=self.answers)
+            if one.kind != "classes":
+                raise TombolaError(f"{one.name} is of a class, and {self.unweighed}; choose accuracy")
 
     @override
     def facts(self) -> Mapping[str, object]:

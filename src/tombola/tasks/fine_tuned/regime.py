@@ -1,6 +1,7 @@
 """Fine-tuned models as a regime: GLUE, Rotten Tomatoes, and labelled texts, images or other rows of one's own."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,14 +10,17 @@ from typing_extensions import override
 
 from tombola.checkpoints.sources import CONFIG, configuration
 from tombola.foundations.errors import TombolaError, one_line
-from tombola.foundations.settings import Flag, ProperShare, Text, described, settings
+from tombola.foundations.settings import Count, Flag, ProperShare, Text, described, settings
 from tombola.tasks.data.glue import GLUE
-from tombola.tasks.fine_tuned.class_order import class_order
+from tombola.tasks.fine_tuned.class_order import order_of
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
     from tombola.tasks.base import Task
 
+CORPORA: Mapping[str, tuple[str, ...]] = MappingProxyType({"rotten-tomatoes": ("accuracy",)})
+"""Tasks beside GLUE's → their metrics, the primary one first. `load` of the module of that name in `tasks/data/` gives
+the corpus."""
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "quick": {"train_rows": 6000, "dev_rows": 2000, "epochs": 1, "learning_rate": 1e-4},
@@ -34,7 +38,7 @@ Prasanna et al. 2020 ran, see docs/protocol.md."""
 SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86, 71, 166)})
 """The seeds of the paper's code."""
 _GROUP = "labelled texts"
-OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match")
+OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match", "rouge1", "rouge2", "rougeL")
 """Metrics of other task types, which data without one may turn out to be of."""
 _HEADS: Mapping[str, str] = MappingProxyType(
     {
@@ -77,6 +81,9 @@ class FineTunedSettings(RegimeSettings):
     text_column: Annotated[Text | None, _setting("column of the text")] = None
     text_pair_column: Annotated[Text | None, _setting("column of the second text")] = None
     label_column: Annotated[Text | None, _setting("column of the label")] = None
+    doc_stride: Annotated[
+        Count | None, _setting("tokens that windows of a long context share (128, at most a third of --max-length)")
+    ] = None
     regression: Annotated[Flag, _setting("the labels are values, not classes")] = False
     metric: Annotated[Text | None, _setting("score of your own data: f1_macro, balanced_accuracy, roc_auc, ...")] = None
     class_weights: Annotated[
@@ -91,12 +98,12 @@ class FineTunedRegime(Regime):
     name = "fine_tuned"
     subject = "labelled texts"
     judges = "models that label texts or images"
-    presets = MappingProxyType(dict.fromkeys((*GLUE, "rotten-tomatoes"), PRESETS))
+    presets = MappingProxyType(dict.fromkeys((*GLUE, *CORPORA), PRESETS))
     seeds = SEEDS
     settings = FineTunedSettings
     group = _GROUP
     help = (
-        "Of a GLUE task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli), rotten-tomatoes, or a folder or file of "
+        f"Of a GLUE task ({', '.join(GLUE)}), {', '.join(CORPORA)}, or a folder or file of "
         "your own (TSV, CSV, JSON lines, Parquet, CoNLL; images in folders of classes), or owner/name of a data set of "
         "the hub, whose columns are guessed. "
         "The preset quick takes a sample of the rows for one epoch, full all rows for three; paper runs what its "
@@ -141,7 +148,7 @@ class FineTunedRegime(Regime):
 
     def _check_outputs(self, task: str, kind: str, source: str, said: Mapping[str, Any], *, trained: bool) -> None:
         """Raise a TombolaError where a configuration says that a model has no outputs for a task, or others."""
-        names, known = [*map(str, said.get("architectures") or ())], task in self.tasks
+        names, known = [*map(str, said.get("architectures") or ())], task in (*GLUE, "rotten-tomatoes")
         if not names or "auto_map" in said:
             return
         # Of one's own data the columns may have to tell.
@@ -158,7 +165,7 @@ class FineTunedRegime(Regime):
             outputs = {int(place): str(name) for place, name in (said.get("id2label") or default).items()}
             title, classes = _classes(task)
             if trained:
-                class_order(outputs, classes, title)
+                order_of(outputs, classes, title)
             elif len(outputs) != (wanted := 1 if classes is None else len(classes)):
                 raise TombolaError(
                     f"{source} was fine-tuned for another number of labels: it has {len(outputs)} outputs, and "
@@ -169,13 +176,19 @@ class FineTunedRegime(Regime):
     def open(self, options: TaskOptions, own: FineTunedSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
+        from tombola.tasks.data.columns import Column
         from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, rows_of, task_type_of
         from tombola.tasks.fine_tuned.text_classification import TextTask
 
         if options.task not in self.tasks and (kind := task_type_of(options, own)) != TEXT:
-            rows = rows_of(options, own)
-            made = _options(options, own, name, (len(rows["train"]), len(rows["dev"])), score=own.metric)
-            return TASK_TYPES[kind].make(rows, options, own, made)
+            task = TASK_TYPES[kind].task_class()
+            columns = Column(own.text_column, "--text-column"), Column(own.label_column, "--label-column")
+            share, title = own.validation_split, options.task
+            splits, classes = task.read(rows_of(options, own), *columns, name=title, share=share)
+            preprocessor = task.preprocessor_of(options.model, trust_remote_code=options.trust_remote_code)
+            made = _options(options, own, name, (len(splits["train"]), len(splits["dev"])), score=own.metric)
+            found: Task = task(title, splits, *classes, preprocessor, made)
+            return found
         corpus, metrics = _corpus(options, own)
         more = dict.fromkeys(metrics[1:], "dev")
         for split in corpus.splits:
@@ -215,6 +228,7 @@ def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tup
         search=own.search_metric,
         class_weights=own.class_weights,
         max_length=options.max_length,
+        doc_stride=own.doc_stride,
         train_rows=options.train_rows,
         dev_rows=options.dev_rows,
         search_rows=options.held_out(*sizes),
@@ -227,13 +241,13 @@ def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tup
 
 def _corpus(options: TaskOptions, own: FineTunedSettings) -> tuple[Any, tuple[str, ...]]:
     """The data, and its metrics, the primary one first."""
-    from tombola.tasks.data import glue, own_data, rotten_tomatoes
+    from tombola.tasks.data import glue, own_data
 
     name = options.task
     if name in GLUE:
         return glue.load(name, None if own.data is None else Path(own.data).expanduser()), GLUE[name].metrics
-    if name == "rotten-tomatoes":
-        return rotten_tomatoes.load(), ("accuracy",)
+    if name in CORPORA:
+        return import_module(f"tombola.tasks.data.{name.replace('-', '_')}").load(), CORPORA[name]
     corpus = own_data.read(
         name,
         validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),

@@ -1,16 +1,16 @@
 """Task types by the names of transformers' pipelines: the columns that each is known by, and how it is opened."""
 
+import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words, text_pairs
+from tombola.tasks.data import choices, own_rows, questions, tagged_words
 
 if TYPE_CHECKING:
-    from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask
     from tombola.tasks.regime import TaskOptions
 
 Own = Any
@@ -25,63 +25,16 @@ class TaskType:
 
     Attributes:
         known_by: columns, a set of which says that rows are of it; none for one that must be named.
-        make: its task, of the rows of `train` and `dev`.
+        home: module and class of its task, which imports PyTorch.
     """
 
     known_by: tuple[frozenset[str], ...]
-    make: "Callable[[Mapping[str, Any], TaskOptions, Own, FineTunedOptions], FineTunedTask[Any]]"
+    home: str
 
-
-def _tokenizer(options: "TaskOptions") -> Any:
-    from tombola.checkpoints.loading import tokenizer_of
-
-    return tokenizer_of(options.model, trust_remote_code=options.trust_remote_code)
-
-
-def _token_classification(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
-) -> "FineTunedTask[Any]":
-    from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
-
-    splits, classes = tagged_words.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    return TokenClassificationTask(options.task, splits, classes, _tokenizer(options), made)
-
-
-def _multiple_choice(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
-) -> "FineTunedTask[Any]":
-    from tombola.tasks.fine_tuned.multiple_choice import MultipleChoiceTask
-
-    splits = choices.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    return MultipleChoiceTask(options.task, splits, _tokenizer(options), made)
-
-
-def _question_answering(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
-) -> "FineTunedTask[Any]":
-    from tombola.tasks.fine_tuned.question_answering import QuestionAnsweringTask
-
-    splits = questions.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    return QuestionAnsweringTask(options.task, splits, _tokenizer(options), made)
-
-
-def _image_classification(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
-) -> "FineTunedTask[Any]":
-    from tombola.tasks.fine_tuned.image_classification import ImageClassificationTask, image_processor_of
-
-    splits, classes = labelled_images.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    processor = image_processor_of(options.model, trust_remote_code=options.trust_remote_code)
-    return ImageClassificationTask(options.task, splits, classes, processor, made)
-
-
-def _text_to_text(
-    rows: Mapping[str, Any], options: "TaskOptions", own: Own, made: "FineTunedOptions"
-) -> "FineTunedTask[Any]":
-    from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
-
-    splits = text_pairs.read_rows(rows, own.text_column, own.label_column, name=options.task)
-    return TextToTextTask(options.task, splits, _tokenizer(options), made)
+    def task_class(self) -> Any:
+        """Class of its task."""
+        module, name = self.home.split(".")
+        return getattr(importlib.import_module(f"tombola.tasks.fine_tuned.{module}"), name)
 
 
 def _sets(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[frozenset[str], ...]:
@@ -91,17 +44,20 @@ def _sets(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[frozenset[st
 TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
     {
         "token-classification": TaskType(
-            _sets(tagged_words.WORDS, ("ner_tags", "pos_tags", "chunk_tags", "tags")), _token_classification
+            _sets(tagged_words.WORDS, ("ner_tags", "pos_tags", "chunk_tags", "tags")),
+            "token_classification.TokenClassificationTask",
         ),
         "multiple-choice": TaskType(
-            (frozenset(("ending0", "ending1")), *_sets(choices.LISTS, ("question", "ctx"))), _multiple_choice
+            (frozenset(("ending0", "ending1")), *_sets(choices.LISTS, ("question", "ctx"))),
+            "multiple_choice.MultipleChoiceTask",
         ),
-        "question-answering": TaskType((frozenset(questions.COLUMNS),), _question_answering),
+        "question-answering": TaskType((frozenset(questions.COLUMNS),), "question_answering.QuestionAnsweringTask"),
         "image-classification": TaskType(
-            _sets(("image", "img"), ("label", "labels", "fine_label")), _image_classification
+            _sets(("image", "img"), ("label", "labels", "fine_label")),
+            "image_classification.ImageClassificationTask",
         ),
         # Many data have texts that could be targets.
-        "text2text-generation": TaskType((), _text_to_text),
+        "text2text-generation": TaskType((), "text_to_text.TextToTextTask"),
     }
 )
 """Task types beside that of labelled texts, by name."""
@@ -126,7 +82,7 @@ def task_type_of(options: "TaskOptions", own: Own) -> str:
 
 
 def rows_of(options: "TaskOptions", own: Own) -> dict[str, Any]:
-    """Rows of `train` and `dev` of the user's own data."""
+    """Rows of `train`, and of `dev` where there are any, of the user's own data."""
     return own_rows.read(
         options.task,
         validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),

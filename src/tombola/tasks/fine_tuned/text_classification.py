@@ -6,24 +6,30 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from typing_extensions import override
 
-from tombola.foundations.errors import TombolaError, check_choice, one_line
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.metrics.scores import Metric, MetricFunction, metric
-from tombola.metrics.statistics import interval, paired_difference
 from tombola.tasks.base import Batch, Output, Predictions
-from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.fine_tuned.class_order import class_order
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, names_of, outputs_of
+from tombola.tasks.data.columns import Column, column_names
+from tombola.tasks.data.corpus import Corpus, Texts, records
+from tombola.tasks.data.own_data import choose
+from tombola.tasks.fine_tuned.classes import (
+    balanced_weights,
+    check_of_one_kind,
+    class_order,
+    class_output,
+    guess_of_classes,
+    misread_classes,
+    misread_values,
+    names_of,
+)
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
 from tombola.tasks.padding import ends_with_padding, first_position, known_padding
-
-_SURE = 0.999
-"""Level at which a model's outputs are said to mean something else: a model at chance must not be accused."""
 
 
 class TextTask(TokenizedTask[Texts]):
@@ -39,31 +45,22 @@ class TextTask(TokenizedTask[Texts]):
     """
 
     auto = AutoModelForSequenceClassification
-    weighs_classes = True
 
     def __init__(
         self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: FineTunedOptions | None = None
     ) -> None:
         options = options or FineTunedOptions()
-        check_choice("class_weights", options.class_weights, ("none", "balanced"))
-        if corpus.regression and options.class_weights != "none":
-            raise TombolaError("class_weights are of classes, and the labels are values; leave them out")
         self._regression = corpus.regression
+        self.unweighed = "the labels are values" if corpus.regression else ""
         score = "pearson" if corpus.regression else "accuracy"
         pairs = corpus.splits["train"].second is not None
         super().__init__(corpus.name, corpus.splits, tokenizer, score=score, pairs=pairs, options=options)
         self.corpus = corpus = Corpus(corpus.name, self.splits, corpus.classes)
-        for one in (self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())):
+        for one in self.metrics:
             one.check(regression=corpus.regression, classes=len(corpus.classes or ()))
-            if (one.kind == "ranking") != (self.metric.kind == "ranking"):
-                raise TombolaError(
-                    f"{self.metric.name} and {one.name} cannot score one model: one goes by probabilities, the other "
-                    "by classes; give metrics of one kind"
-                )
-        self._weights = None
-        if options.class_weights == "balanced":
-            counts = np.bincount(corpus.splits["train"].labels, minlength=len(corpus.classes or ()))
-            self._weights = torch.from_numpy(counts.sum() / (np.count_nonzero(counts) * counts.clip(min=1))).float()
+        check_of_one_kind(self.metrics)
+        balanced = options.class_weights == "balanced"
+        self._weights = balanced_weights(corpus.splits["train"].labels, len(corpus.classes or ())) if balanced else None
 
     @classmethod
     def from_rows(
@@ -72,25 +69,33 @@ class TextTask(TokenizedTask[Texts]):
         dev: Iterable[Mapping[str, object]],
         tokenizer: PreTrainedTokenizerBase,
         *,
-        text_column: str = "text",
-        text_pair_column: str | None = None,
-        label_column: str = "label",
-        regression: bool = False,
+        text_column: str | None = None,
+        label_column: str | None = None,
         name: str = "your-data",
+        text_pair_column: str | None = None,
+        regression: bool = False,
         **options: Any,
     ) -> Self:
         """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
             train, dev: the rows; label names are read from `train`.
-            text_column, text_pair_column, label_column: names of the columns.
+            text_column, text_pair_column, label_column: names of the columns; by default the usual ones, also of pairs,
+                as on the command line.
             regression: the label is a number to be met, not a class.
             options: fields of `FineTunedOptions`.
 
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
         """
-        columns = text_column, text_pair_column, label_column
+        train = records(train)
+        columns = choose(
+            column_names(train),
+            Column(text_column, "text_column="),
+            Column(text_pair_column, "text_pair_column="),
+            Column(label_column, "label_column="),
+            name,
+        )
         corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
         return cls(corpus, tokenizer, FineTunedOptions(**options))
 
@@ -111,7 +116,7 @@ class TextTask(TokenizedTask[Texts]):
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         if trained:
-            class_order(outputs_of(model), self.corpus.classes, self.title)
+            class_order(model, self.corpus.classes, self.title)
         config: Any = getattr(model, "config", None)
         if config is not None and not first_position(model) and not (trained and ends_with_padding(self.tokenizer)):
             # A decoder's classifier looks for the last token that is no padding, also where others open the model. One
@@ -126,39 +131,16 @@ class TextTask(TokenizedTask[Texts]):
     @override
     def guess(self, split: str) -> Predictions:
         labels = self.corpus.splits["train"].labels
-        mean = self.corpus.regression or self.metric.kind == "ranking"
-        return np.full(self.size(split), labels.mean() if mean else np.bincount(labels).argmax())
+        if self.corpus.regression:
+            return np.full(self.size(split), labels.mean())
+        return guess_of_classes(labels, self.metric, self.size(split))
 
     @override
     def misread(self, predictions: Predictions, split: str) -> str | None:
-        references, metric, classes = self.references(split), self.metric, self.corpus.classes
-        score, chance = metric.score(predictions, references), metric.chance(references)
-        if classes is None or metric.kind == "ranking":
-            # Correlations and rankings have a worse side of chance; an error only grows.
-            signed = chance == 0 or metric.kind == "ranking"
-            if signed and interval(metric, predictions, references, seed=0, level=_SURE)[1] < chance:
-                return (
-                    f"the model's values run against those of {self.title} ({metric.name} {score:.3f}), as if it was "
-                    "trained on the opposite; turn the labels round, or give a model fine-tuned on this task"
-                )
-            return None
-        if score > chance:
-            return None
-        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-        np.add.at(counts, (predictions.astype(np.int64), references.astype(np.int64)), 1)
-        _, best = linear_sum_assignment(counts, maximize=True)
-        renamed = best[predictions.astype(np.int64)]
-        low, _ = interval(metric, renamed, references, seed=0, level=_SURE)
-        _, _, high = paired_difference(metric, predictions, renamed, references, seed=0, level=_SURE)
-        # Clearly worse than with its outputs renamed, which are better than guessing, while its own are not.
-        if low <= chance or high >= 0:
-            return None
-        names = ", ".join(f"{index}: {classes[label]}" for index, label in enumerate(best))
-        return (
-            f"the model scores {score:.3f} on {self.title}, below guessing ({chance:.3f}), and "
-            f"{metric.score(renamed, references):.3f} with its outputs in another order: name them in id2label of its "
-            f"config.json ({names}), or give a model fine-tuned on this task"
-        )
+        references, classes = self.references(split), self.corpus.classes
+        if classes is None or self.metric.kind == "ranking":
+            return misread_values(self.metric, predictions, references, self.title)
+        return misread_classes(self.metric, predictions, references, classes, self.title)
 
     @override
     def collate(self, split: str, indices: NDArray[np.int64]) -> tuple[Mapping[str, Tensor], Tensor]:
@@ -174,14 +156,10 @@ class TextTask(TokenizedTask[Texts]):
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
-        order = class_order(outputs_of(model), self.corpus.classes, self.title)
+        order = class_order(model, self.corpus.classes, self.title)
         if order is not None:
             logits = logits[:, order]
-        losses = nn.functional.cross_entropy(logits, batch.targets, reduction="none")
-        if self._weights is not None:
-            losses = losses * self._weights.to(losses.device)[batch.targets]
-        ranking = self.metric.kind == "ranking"
-        return Output(losses, logits.softmax(-1)[:, 1].double() if ranking else logits.argmax(-1))
+        return class_output(logits, batch.targets, self._weights, self.metric)
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:

@@ -2,8 +2,8 @@
 
 import itertools
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from tombola.metrics.scores import NOTHING, Metric, MetricFunction, metric_name
 from tombola.metrics.tag_metrics import TOKEN_ACCURACY, entity_f1, marks_entities
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.tagged_words import TaggedWords, read_rows
-from tombola.tasks.fine_tuned.class_order import class_order
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, names_of, outputs_of
+from tombola.tasks.fine_tuned.classes import balanced_weights, class_losses, class_order, misread_classes, names_of
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 
 METRICS = ("token_accuracy", "entity_f1")
@@ -27,7 +27,8 @@ METRICS = ("token_accuracy", "entity_f1")
 class TokenClassificationTask(TokenizedTask[TaggedWords]):
     """Sentences with a tag for each word, which its first token gives.
 
-    An example is a sentence: its loss is the mean over its words, its prediction the tags of all of them, padded with
+    An example is a sentence: its loss is the mean over its words (each with the weight of its tag, where
+    `class_weights` are asked for), its prediction the tags of all of them, padded with
     -100, and resamples draw sentences. Words that `max_length` cuts off, that the tokenizer makes nothing of or that
     have no tag are not judged. The score is `entity_f1` of tags in IOB, with `token_accuracy` beside it, else that.
 
@@ -43,6 +44,7 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
     """
 
     auto = AutoModelForTokenClassification
+    reader = staticmethod(read_rows)
 
     def __init__(
         self,
@@ -64,31 +66,10 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
             self.more = {**self.more, "token_accuracy": ("dev", self.measure("token_accuracy"))}
         longest = max(len(words) for rows in self.splits.values() for words in rows.words)
         self.width = min(longest, self.max_length)
-
-    @classmethod
-    def from_rows(
-        cls,
-        train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        text_column: str | None = None,
-        label_column: str | None = None,
-        name: str = "your-data",
-        **options: Any,
-    ) -> Self:
-        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
-
-        Args:
-            train, dev: the rows; names of tags are read from `train`.
-            text_column, label_column: names of the columns of words and of tags; by default the usual ones.
-            options: fields of `FineTunedOptions`.
-
-        Raises:
-            TombolaError: a row lacks a column, has not as many tags as words, or a tag that training does not have.
-        """
-        splits, classes = read_rows({"train": train, "dev": dev}, text_column, label_column, name=name)
-        return cls(name, splits, classes, tokenizer, FineTunedOptions(**options))
+        self._weights = None
+        if options.class_weights == "balanced":
+            tags = np.concatenate(self.splits["train"].tags)
+            self._weights = balanced_weights(tags[tags != NOTHING], len(classes))
 
     @override
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
@@ -110,7 +91,7 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:
         if trained:
-            class_order(outputs_of(model), self.classes, self.title)
+            class_order(model, self.classes, self.title)
         return super().checked(model, trained=trained)
 
     @override
@@ -163,13 +144,18 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
         return np.where(self.references(split) == NOTHING, NOTHING, np.bincount(tags[tags != NOTHING]).argmax())
 
     @override
+    def misread(self, predictions: Predictions, split: str) -> str | None:
+        # Renamed tags may still mark an entity by chance, which one who always says the same cannot.
+        return misread_classes(TOKEN_ACCURACY, predictions, self.references(split), self.classes, self.title)
+
+    @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         logits: Tensor = model(**batch.inputs).logits.float()
-        order = class_order(outputs_of(model), self.classes, self.title)
+        order = class_order(model, self.classes, self.title)
         if order is not None:
             logits = logits[..., order]
         judged = batch.targets != NOTHING
-        losses = nn.functional.cross_entropy(logits.transpose(1, 2), batch.targets, reduction="none")
+        losses = class_losses(logits.transpose(1, 2), batch.targets, self._weights)
         # In the order of the words, which have one such token each.
         rows, places = judged.nonzero(as_tuple=True)
         predictions = torch.full((len(judged), self.width), NOTHING, device=logits.device)

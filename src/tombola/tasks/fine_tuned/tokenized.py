@@ -1,7 +1,7 @@
 """Fine-tuned tasks whose rows are read by a tokenizer."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,9 @@ from typing_extensions import override
 
 from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask, S
+from tombola.tasks.data.columns import Column
+from tombola.tasks.data.splits import S
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask
 from tombola.tasks.padding import first_position, position_table
 
 
@@ -51,6 +53,37 @@ class TokenizedTask(FineTunedTask[S]):
             raise TombolaError(
                 f"max_length must be over {special}, the special tokens of a text, not {self.max_length}"
             )
+
+    @classmethod
+    def from_rows(
+        cls,
+        train: Iterable[Mapping[str, object]],
+        dev: Iterable[Mapping[str, object]],
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        name: str = "your-data",
+        **options: Any,
+    ) -> Self:
+        """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
+
+        Args:
+            train, dev: the rows.
+            tokenizer: of the model.
+            text_column, label_column: names of the columns of what is read (text, words, question) and of what is to
+                be predicted (label, tags, answers, target); by default the usual ones, as on the command line.
+            name: of the data.
+            options: fields of `FineTunedOptions`.
+
+        Raises:
+            TombolaError: a column is missing, or a row is not of this type.
+        """
+        columns = Column(text_column, "text_column="), Column(label_column, "label_column=")
+        splits, classes = cls.read({"train": train, "dev": dev}, *columns, name=name)
+        made: Any = cls
+        task: Self = made(name, splits, *classes, tokenizer, FineTunedOptions(**options))
+        return task
 
     @override
     def checked(self, model: nn.Module, *, trained: bool = False) -> nn.Module:

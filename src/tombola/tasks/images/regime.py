@@ -103,6 +103,7 @@ class ImageRegime(Regime):
         "The preset quick takes a sample of your images for one epoch, and a small network of digits for 1,000 steps; "
         "paper takes all images, and a larger network for 1,500 steps."
     )
+    unused = ("max_length",)
     unfit = MappingProxyType(
         {
             "text-generation": "text generation is of language models",

@@ -127,18 +127,7 @@ def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow]
         divisors[number, : item.groups, : item.choices] = item.divisors
         group, choice = np.divmod(np.arange(len(item.sequences)), item.choices)
         slots.append((number * groups + group) * choices + choice)
-    if trees:
-        rows = [
-            (packed.tree, np.concatenate([slots[number] for number in packed.items]))
-            for packed in packed_rows or separate_rows(items)
-        ]
-    else:
-        each = max(len(item.rows) for item in items)
-        rows = [
-            (tree, slots[number][sequence : sequence + 1])
-            for number, item in enumerate(items)
-            for sequence, tree in enumerate((*item.rows, *[EMPTY_TREE] * (each - len(item.rows))))
-        ]
+    rows = _rows(items, slots, trees=trees, packed_rows=packed_rows)
     length = max(len(tree) for tree, _ in rows)
     shape = (len(rows), length)
     ids, positions, ends = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -167,6 +156,23 @@ def pack(items: Sequence[Item], *, trees: bool, packed_rows: Sequence[PackedRow]
     if not all(tree.is_path for tree, _ in rows):
         arrays |= {"positions": positions, "ends": ends}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _rows(
+    items: Sequence[Item], slots: Sequence[NDArray[np.int64]], *, trees: bool, packed_rows: Sequence[PackedRow] | None
+) -> list[tuple[PrefixTree, NDArray[np.int64]]]:
+    """Each row of a batch: its tree, and the slots of its sequences, from those of each item."""
+    if trees:
+        return [
+            (packed.tree, np.concatenate([slots[number] for number in packed.items]))
+            for packed in packed_rows or separate_rows(items)
+        ]
+    each = max(len(item.rows) for item in items)
+    return [
+        (tree, slots[number][sequence : sequence + 1])
+        for number, item in enumerate(items)
+        for sequence, tree in enumerate((*item.rows, *[EMPTY_TREE] * (each - len(item.rows))))
+    ]
 
 
 def mask(ends: Tensor, dtype: torch.dtype) -> Tensor:

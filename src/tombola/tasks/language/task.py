@@ -198,7 +198,7 @@ class LanguageTask(Task):
         _check_kind(source, config)
         if text_file is not None:
             abilities = [f"{name}={text_file}" if name == "language-modelling" else name for name in abilities]
-        opened = catalog.open_abilities(abilities, rows=rows, seed=seed)
+        opened = catalog.open_abilities(abilities, rows=rows, seed=seed, trusted=trust)
         options.setdefault("positions", min(LONGEST, positions_of(config) or LONGEST))
         if rows is not None:
             options.setdefault("text_tokens", rows * _TOKENS_OF_A_ROW)

@@ -10,7 +10,7 @@ from builders import blimp
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data import rotten_tomatoes
 from tombola.tasks.data.corpus import Corpus
-from tombola.tasks.language.abilities import grammar, knowledge
+from tombola.tasks.language.abilities import catalog, grammar, knowledge, lm_eval_task
 from tombola.tasks.language.abilities.ability import Ability, Example, balanced
 from tombola.tasks.language.abilities.catalog import DEFAULT, SOURCES, open_abilities
 from tombola.tasks.language.abilities.example_files import cloze, reasoning
@@ -155,6 +155,13 @@ def test_names_of_abilities_are_checked(tmp_path: Path) -> None:
         open_abilities([f"cloze={tmp_path / 'gone.jsonl'}"])
     with pytest.raises(TombolaError, match="at least one ability"):
         open_abilities([])
+
+
+def test_a_folder_of_tasks_runs_no_code_unless_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "find_spec", lambda _: "installed")
+    monkeypatch.setattr(lm_eval_task, "knows", lambda *_: pytest.fail("its files were read"))
+    with pytest.raises(TombolaError, match="allow it with --trust-remote-code"):
+        open_abilities([f"mine={tmp_path}"])
     assert set(DEFAULT) <= {name for name, kind in SOURCES.items() if kind.bundled}
 
 

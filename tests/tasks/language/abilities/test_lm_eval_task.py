@@ -199,7 +199,7 @@ def test_the_numbers_are_those_of_lm_eval(
     words = adds_bos() if begins else tokenizer()
     for seed in (0, 1):
         model = llama(seed, dtype=torch.float64)
-        abilities = open_abilities([f"{name}={folder}"])
+        abilities = open_abilities([f"{name}={folder}"], trusted=True)
         assert [one.name for one in abilities] == [name]
         if name == "tiny_last":
             # So that a model of random weights foresees some: it knows four words.
@@ -216,9 +216,9 @@ def test_a_tag_is_each_of_its_tasks(folder: Path, tmp_path: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(
             "tag: tiny_tag\n" + HEAD.format(name=f"tiny_{name}", file=folder / "rows.jsonl") + CHOICE, encoding="utf-8"
         )
-    found = open_abilities([f"tiny_tag:acc={tmp_path}"], rows=7)
+    found = open_abilities([f"tiny_tag:acc={tmp_path}"], rows=7, trusted=True)
     assert [(one.name, len(one.examples)) for one in found] == [("tiny_one:acc", 7), ("tiny_two:acc", 7)]
-    beside = open_abilities([f"tiny_one={tmp_path}", "grammar", f"tiny_one:acc={tmp_path}"], rows=19)
+    beside = open_abilities([f"tiny_one={tmp_path}", "grammar", f"tiny_one:acc={tmp_path}"], rows=19, trusted=True)
     assert [one.name for one in beside] == ["tiny_one", "grammar", "tiny_one:acc"]
     assert beside[0].chance == pytest.approx(sum(1 / len(e.choices) for e in beside[0].examples) / 19)
 
@@ -241,7 +241,7 @@ def test_a_tag_is_each_of_its_tasks(folder: Path, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_an_ability_is_one_clear_line(folder: Path, name: str, said: str) -> None:
     with pytest.raises(TombolaError, match=said) as caught:
-        open_abilities([f"{name}={folder}"])
+        open_abilities([f"{name}={folder}"], trusted=True)
     assert "\n" not in str(caught.value)
 
 
@@ -257,7 +257,7 @@ def test_without_the_harness_its_tasks_are_unknown(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_choice_that_does_not_fit_is_named(folder: Path) -> None:
-    abilities = open_abilities([f"tiny_choice={folder}"])
+    abilities = open_abilities([f"tiny_choice={folder}"], trusted=True)
     with pytest.raises(TombolaError, match=r"tiny_choice, document \d+: a choice of 3 tokens cannot be"):
         LanguageTask(abilities, TEXTS, tokenizer(), LanguageTaskOptions(positions=2, bos_token="none")).size("dev")
     words = tokenizer()

@@ -60,7 +60,9 @@ SOURCES: Mapping[str, AbilitySource] = MappingProxyType(
 """Sources of abilities by name."""
 
 
-def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, seed: int = 0) -> tuple[Ability, ...]:
+def open_abilities(
+    names: Sequence[str] = DEFAULT, *, rows: int | None = None, seed: int = 0, trusted: bool = False
+) -> tuple[Ability, ...]:
     """The abilities of these names.
 
     Args:
@@ -69,11 +71,13 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
             metric of one's choice, `TASK=FOLDER` for a task of one's own whose YAML files are there.
         rows: use a seeded sample of so many examples of each; None for all.
         seed: of samples, and of whatever is generated.
+        trusted: let the harness run what is in the folder of a task of one's own: functions and templates.
 
     Raises:
-        TombolaError: a source is unknown, needs a file or takes none, or its file is missing or malformed.
+        TombolaError: a source is unknown, needs a file or takes none, or its file is missing or malformed; or its
+            folder is not trusted.
     """
-    parsed = [_parse(name) for name in names]
+    parsed = [_parse(name, trusted) for name in names]
     sources = [source for source, _ in parsed]
     found: dict[str, Ability] = {}
     for source, path in parsed:
@@ -90,13 +94,19 @@ def open_abilities(names: Sequence[str] = DEFAULT, *, rows: int | None = None, s
     return tuple(found.values())
 
 
-def _parse(name: str) -> tuple[str, Path | None]:
+def _parse(name: str, trusted: bool) -> tuple[str, Path | None]:
     source, given, path = name.partition("=")
     folder = Path(path).expanduser() if given else None
     if source not in SOURCES:
         known = unknown("ability", source, SOURCES)
         if find_spec("lm_eval") is None:
             raise TombolaError(f"{known}; for a task of lm-evaluation-harness, pip install 'tombola[language]'")
+        if folder is not None and not trusted:
+            # A study's settings name it, which may be somebody else's.
+            raise TombolaError(
+                f"lm-evaluation-harness runs code that the task files in {folder} name; allow it with "
+                "--trust-remote-code (trusted=True) if you trust it"
+            )
         if not lm_eval_task.knows(source.partition(":")[0], folder):
             raise TombolaError(f"{known}, and the tasks of lm-evaluation-harness (lm-eval ls tasks)")
     return source, folder
