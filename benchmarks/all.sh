@@ -7,7 +7,7 @@
 #     benchmarks/all.sh                # BLIMP=FOLDER takes BLiMP's JSON lines too
 #
 # What is not installed is left out: `pip install '.[language]'` brings lm-evaluation-harness, `pip install
-# torch-pruning` Torch-Pruning. Minutes are estimates on two cores.
+# torch-pruning ray` Torch-Pruning and Ray. Minutes are estimates on two cores.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=docs/findings/benchmarks
@@ -36,6 +36,7 @@ fi
 run attention_patterns attention_patterns --maps 0                                  # 2
 run weight_pruning weight_pruning                                                   # 2
 has torch_pruning || true
+run engines engines                                                                 # 1
 run one_shot one_shot --epochs 1 --dev-rows 1000 --blocks 1 32 --repeats 5          # 6
 run shrinking shrinking --models smollm2 --kinds heads+mlps --lengths 128           # 3
 run streaming streaming --layers 8                                                  # 3, and 5 GB of disk

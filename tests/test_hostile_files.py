@@ -197,13 +197,6 @@ def all_of_a_study(folder: Path) -> None:
     FinishedStudy.read(folder)
 
 
-@functools.cache
-def studied() -> Path:
-    """A finished study with all analyses."""
-    study = small_study.study_in(shared_folder.home() / "all", seeds=(0, 1), analyses=("all",), threshold=0.97)
-    return small_study.run_once(study).folder
-
-
 FAST: Mapping[str, Reader] = MappingProxyType(
     {
         "json": Reader(
@@ -308,7 +301,7 @@ SLOW: Mapping[str, Reader] = MappingProxyType(
 STUDIES: Mapping[str, Reader] = MappingProxyType(
     {
         "study": Reader(
-            lambda f: shutil.copytree(studied(), f, dirs_exist_ok=True),
+            lambda f: shutil.copytree(small_study.analysed().folder, f, dirs_exist_ok=True),
             all_of_a_study,
             ("**/*.json*", "**/*.safetensors"),
         )

@@ -314,6 +314,30 @@ def file_sizes() -> Iterator[Line]:
         yield (title, *row)
 
 
+ENGINES = {"dask": "Dask", "ray": "Ray"}
+
+
+def engines_said() -> str:
+    """Caption of `engines`."""
+    return f"Two workers, started anew in each turn. {turns('engines')}"
+
+
+def engines() -> Iterator[Line]:
+    """Costs of engines for steps, where they are started anew."""
+    head, *found = measured("engines") or ({},)
+    if not found:
+        return
+    yield ("", *(ENGINES[line["engine"]] for line in found))
+    titles = {
+        "start": "seconds until two workers have answered",
+        "steps": f"seconds of {head['steps']} steps that do nothing",
+        "killed": "seconds until a step is done whose worker was killed",
+    }
+    for name, title in titles.items():
+        yield (title, *(times(line["seconds"][name]) for line in found))
+    yield ("memory of all processes, MB", *(times(line["bytes"], 1e-6, 0) for line in found))
+
+
 CAPTIONS = {
     "search": search_said,
     "saved": saved_said,
@@ -325,6 +349,7 @@ CAPTIONS = {
     "threshold": threshold_said,
     "streaming": streaming_said,
     "file_sizes": file_sizes_said,
+    "engines": engines_said,
 }
 """Table → the line before it."""
 TABLES = {
@@ -338,4 +363,5 @@ TABLES = {
     "threshold": threshold,
     "streaming": streaming,
     "file_sizes": file_sizes,
+    "engines": engines,
 }

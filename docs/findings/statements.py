@@ -102,6 +102,9 @@ PAGES: Mapping[str, Mapping[str, Section]] = {
         "What a ticket saves": Section(),
         "Where these numbers come from": Section(),
     },
+    "explanation/engine.md": {
+        "What was asked of an engine, and what two of them do": Section(of_the_set_up=("two of them", "two workers"))
+    },
     "how-to/one-cut.md": {
         "Beside Torch-Pruning": Section(),
         "Weights at once": Section(of_the_set_up=("`tombola prune --method magnitude-2:4`",)),

@@ -47,6 +47,11 @@ def assert_renewed(renewed: Study, alone: Study, back: Study, base: Study) -> No
     renewed.run()
     alone.run()
     assert_alike(renewed, alone)
+    assert_back(back, base)
+
+
+def assert_back(back: Study, base: Study) -> None:
+    """A study run in the folder of `base`, which another used meanwhile, computes nothing and is as it was."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("seed_run.train", "seed_context.retrain", "seed_context.evaluate", "seed_run.search_ticket"):
             patch.setattr(f"tombola.study.{name}", lambda *_, **__: pytest.fail("computed again"))

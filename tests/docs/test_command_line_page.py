@@ -17,8 +17,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 NEEDS = {"prune": ("--out", "x"), "compare": ("--out", "x", "a", "b"), "memory": ("a",)}
 """Arguments that a command cannot do without."""
-OTHERS = {"--check", "--print-completion"}
-"""Flags of scripts beside the pages, and of no command."""
+OTHERS = {
+    *("--check", "--print-completion"),
+    # Of Slurm and Dask.
+    *("--array", "--gres", "--cpus-per-task", "--wrap"),
+    *("--protocol", "--scheduler-file", "--no-nanny", "--nthreads", "--memory-limit"),
+}
+"""Flags of scripts beside the pages and of other programs, and of no command."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 

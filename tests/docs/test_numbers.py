@@ -9,6 +9,7 @@ import pytest
 import statements
 from tombola.analysis.attention.pattern_classes import BLOCK, COLUMN, FILL, LINE, ROWS
 from tombola.foundations.parsing import DEEPEST, LARGEST_TEXT, LARGEST_YAML
+from tombola.study.worker_pool import HUNG
 from tombola.tasks.data.files import LONGEST_LINE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,6 +24,7 @@ NO_RESULTS = {
     "how-to/smaller-models.md": {"2 GB"},
     # Reckoned on shapes by `tombola memory`.
     "how-to/fit-a-gpu.md": {"11,003 MiB", "9,848 MiB", "6 GB", "11,048 MiB", "23,121 MiB", "hundred MB"},
+    "how-to/clusters.md": {f"{HUNG / 60:.0f} minutes"},
     # 4.76 billion parameters of four bytes.
     "explanation/diffusion.md": {"19 GB"},
 }

@@ -659,12 +659,19 @@ workers: true
 """
 
 
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json_schema())
+
+
 @pytest.mark.parametrize(
     ("text", "good"),
     [(line, good) for lines, good in ((GOOD, True), (BAD, False)) for line in lines.strip().splitlines()],
 )
-def test_the_schema_and_the_reader_agree_on_a_file(text: str, good: bool, tmp_path: Path) -> None:
-    assert jsonschema.Draft202012Validator(json_schema()).is_valid(yaml.safe_load(text)) == good
+def test_the_schema_and_the_reader_agree_on_a_file(
+    text: str, good: bool, schema: jsonschema.Draft202012Validator, tmp_path: Path
+) -> None:
+    assert schema.is_valid(yaml.safe_load(text)) == good
     path = tmp_path / "study.yaml"
     path.write_text(text)
     needs: dict[str, Any] = {"sparsities": (0.2,)} if text == "analyses: [all]" else {}

@@ -158,7 +158,10 @@ def last_ones(sites: RankedSites) -> Mapping[str, Tensor]:
 
 @pytest.mark.slow
 def test_a_ranking_that_changed_under_its_name_is_another(tmp_path: Path) -> None:
-    masks, settings = list[bytes](), {**SHORT, "importance": "by-place", "epochs": 6, "heads_step": 0.25}
+    masks, settings = (
+        list[bytes](),
+        {**SHORT, "controls": (), "importance": "by-place", "epochs": 6, "heads_step": 0.25},
+    )
     try:
         for ranking, folder in ((first_ones, "one"), (last_ones, "two"), (last_ones, "one")):
             register_importance("by-place", ranking)

@@ -17,9 +17,18 @@ from tombola.tasks.registry import named_tasks, regime_of
 NEEDS: dict[str, dict[str, Any]] = {"images": {"data": "photos, of 'mine': #1"}}
 
 
+@pytest.fixture(scope="module")
+def schema() -> jsonschema.Draft202012Validator:
+    found = json_schema()
+    jsonschema.Draft202012Validator.check_schema(found)
+    return jsonschema.Draft202012Validator(found)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("task", [*named_tasks(), "/nowhere/mine"])
-def test_it_reads_back_as_what_it_was_made_of(task: str, preset: str, tmp_path: Path) -> None:
+def test_it_reads_back_as_what_it_was_made_of(
+    task: str, preset: str, schema: jsonschema.Draft202012Validator, tmp_path: Path
+) -> None:
     config = StudyConfig.of(preset, task=task, **NEEDS.get(task, {}))
     seeds = preset_seeds(preset, task)
     study = StudyFile(config, seeds, Path("runs"), "good", "auto")
@@ -28,7 +37,7 @@ def test_it_reads_back_as_what_it_was_made_of(task: str, preset: str, tmp_path: 
     # The other preset shows that the file itself has all of them.
     for other in (None, "paper"):
         assert StudyFile.read(tmp_path / "study.yaml", other) == study
-    jsonschema.validate(yaml.safe_load(text), json_schema())
+    schema.validate(yaml.safe_load(text))
     keys = [one.name for kind in (*SHARED, regime_of(task).settings) for one in setting_fields(kind)]
     assert {*yaml.safe_load(text)} == {*RUN, *keys} - {"trust_remote_code"}
 

@@ -1,20 +1,21 @@
 """The order of steps, how many workers they are worth, and what becomes of what workers say."""
 
+import dataclasses
 import re
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 
 from tombola.foundations import resources
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
-from tombola.study import estimates
-from tombola.study.scheduler import Schedule, apart, run_here, run_steps
+from tombola.study import estimates, scheduler
+from tombola.study.scheduler import Schedule, apart, lone_steps, run_here, run_steps
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
-from tombola.study.worker_pool import WorkerPool
+from tombola.study.worker_pool import Job, Worker, WorkerPool
 
 
 class Context:
@@ -92,8 +93,8 @@ class TestSize:
 
     def test_a_worker_for_each_core_where_there_is_work(self) -> None:
         assert estimates.worker_count([step(str(n), 1e6) for n in range(80)], 10**7) == 8
-        assert estimates.threads(8) == 1
-        assert estimates.threads(3) == 2
+        assert scheduler.threads(8) == 1
+        assert scheduler.threads(3) == 2
 
     def test_no_more_than_can_run_at_once(self) -> None:
         assert estimates.worker_count([step("a", 1e6), step("b", 1e6, "a"), step("c", 1e6, "b")], 10**7) == 1
@@ -129,58 +130,36 @@ def test_one_process_holds_the_model_of_one_seed() -> None:
     assert [context.full_model for context in CONTEXTS] == [None, None, "model"]
 
 
-class FakeWorker:
-    def __init__(self, line: ProgressLine) -> None:
-        self.line = line
-        self.seed: int | None = None
-        self.step: StudyStep | None = None
+class FakePool(WorkerPool):
+    """Workers of no process; whichever has the step that comes first in the alphabet says the next word."""
 
-    @property
-    def busy(self) -> bool:
-        return self.step is not None
-
-    def submit(self, step: StudyStep, seed: int | None) -> None:
-        self.step, self.seed = step, seed
-        self.line.start(step.what, cost=step.cost)
-
-    def finished(self) -> StudyStep:
-        assert self.step is not None
-        step, self.step = self.step, None
-        self.line.end()
-        return step
-
-
-class FakePool:
-    """Two workers; whichever has the step that comes first in the alphabet says the next word."""
-
-    def __init__(self, said: dict[str, list[dict[str, Any]]]) -> None:
+    def __init__(self, said: dict[str, list[dict[str, Any]]], size: int = 2) -> None:
+        super().__init__(Job({}, Path("nowhere")), size)
         self.said = said
-        self.workers: list[FakeWorker] = []
         self.gone = False
+        self.given: list[str] = []
+        self.beside: list[tuple[str, int]] = []
 
-    def __enter__(self) -> "FakePool":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.gone = True
 
-    def idle(self) -> list[FakeWorker]:
-        return [worker for worker in self.workers if not worker.busy]
+    def start(self, line: ProgressLine, threads: int) -> Worker:
+        name = f"w{len(self.given)}"
+        self._workers[name] = Worker(name, None, line)
+        return self._workers[name]
 
-    def busy(self) -> bool:
-        return any(worker.busy for worker in self.workers)
+    def submit(self, worker: Worker, step: StudyStep, seed: int | None, threads: int) -> None:
+        worker.step, worker.seed = step, seed
+        worker.line.start(step.what, cost=step.cost)
+        self.given.append(f"{step.what}/{threads}")
+        self.beside.append((step.what, sum(one.busy for one in self.workers) - 1))
 
-    def can_start(self) -> bool:
-        return len(self.workers) < 2
-
-    def start(self, line: ProgressLine) -> FakeWorker:
-        self.workers.append(FakeWorker(line))
-        return self.workers[-1]
-
-    def receive(self) -> tuple[FakeWorker, dict[str, Any]]:
-        worker = min((w for w in self.workers if w.step), key=lambda w: w.step.what if w.step else "")
-        assert worker.step is not None
-        words = self.said.setdefault(worker.step.what, [])
+    def receive(self) -> tuple[Worker, dict[str, Any]]:
+        worker = min((one for one in self.workers if one.busy), key=lambda one: one.what)
+        words = self.said.setdefault(worker.what, [])
         return worker, words.pop(0) if words else {"done": True}
 
 
@@ -191,7 +170,7 @@ def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pyt
     collected: list[bool] = []
     with warnings.catch_warnings(record=True) as caught, ProgressBars("test", 11) as bars:
         warnings.simplefilter("always")
-        run_steps(steps, bars, cast(WorkerPool, pool), lambda: collected.append(pool.gone))
+        run_steps(steps, bars, pool, lambda: collected.append(pool.gone))
     assert [str(one.message) for one in caught] == ["the model is odd"]
     # What runs alone does so when the workers have gone.
     assert collected == [False, False, False, True]
@@ -202,12 +181,90 @@ def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pyt
     assert lines == [*halfway, "c ...", "c; when", "timed ...", "timed; when"]
 
 
-def test_a_failure_ends_all_workers() -> None:
-    class Failing(FakePool):
-        def receive(self) -> tuple[FakeWorker, dict[str, Any]]:
-            raise TombolaError("the file is damaged; delete it")
+LOST = {"lost": -9, "text": ""}
+FULL = {"error": "MemoryRanOutError", "text": "memory ran out"}
 
-    pool = Failing({})
-    with pytest.raises(TombolaError, match="the file is damaged"), ProgressBars("test", 2) as bars:
-        run_steps([step("a"), step("b")], bars, cast(WorkerPool, pool), lambda: None)
+
+def run(steps: list[StudyStep], pool: FakePool) -> list[str]:
+    """What was published while the pool ran the steps."""
+    published: list[str] = []
+    with ProgressBars("test", len(steps)) as bars:
+        run_steps(steps, bars, pool, lambda: published.append("one"))
     assert pool.gone
+    return published
+
+
+def test_what_does_not_need_a_failed_step_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [
+        step("a"),
+        step("b", needs="a"),
+        step("c", needs="b"),
+        step("d"),
+        step("e", needs="d"),
+        step("f", needs="c"),
+    ]
+    pool = FakePool({"a": [{"error": "TombolaError", "text": "the file is damaged; delete it"}]})
+    line = "the file is damaged; delete it; 3 steps not run that need what failed"
+    with pytest.raises(TombolaError, match=f"^{line}$"):
+        run(steps, pool)
+    assert [one[0] for one in pool.given] == ["a", "d", "e"]
+    assert "a failed: the file is damaged; delete it" in capsys.readouterr().err
+
+
+def test_every_step_that_failed_is_named() -> None:
+    bad = {name: [{"error": "FailedError", "text": f"{name} is at chance"}] for name in "ac"}
+    with pytest.raises(FailedError, match=r"^a is at chance; 'c' failed too; 2 steps not run that need what failed$"):
+        run([step("a"), step("b", needs="a"), step("c"), step("d", needs="c"), step("e")], FakePool(bad))
+
+
+def test_files_that_changed_end_all_at_once() -> None:
+    pool = FakePool({"a": [{"error": "StaleError", "text": "the data changed"}]})
+    with pytest.raises(StaleError, match=r"^the data changed$"):
+        run([step("a"), step("b"), step("c"), step("d")], pool)
+    assert len(pool.given) == 2
+
+
+@pytest.mark.parametrize("word", [LOST, FULL])
+def test_what_is_lost_or_ran_out_of_memory_is_tried_again_with_less_beside_it(word: dict[str, Any]) -> None:
+    steps = [step("a", 9), *(step(name) for name in "bcdefgh")]
+    pool = FakePool({"a": [word, word]}, size=3)
+    assert len(run(steps, pool)) == len(steps)
+    assert [beside for name, beside in pool.beside if name == "a"] == [0, 1, 0]
+    # The threads of a step are the same however often it is tried: its result depends on them.
+    assert len({one for one in pool.given if one.startswith("a/")}) == 1
+
+
+@pytest.mark.parametrize(("word", "kind"), [(LOST, TombolaError), (FULL, MemoryRanOutError)])
+def test_after_three_times_a_step_has_failed(word: dict[str, Any], kind: type[Exception]) -> None:
+    pool = FakePool({"a": [word] * 3})
+    with pytest.raises(kind, match="--workers 1"):
+        run([step("a"), step("b", needs="a"), step("c")], pool)
+    assert [one[0] for one in pool.given].count("a") == 3
+    assert [one[0] for one in pool.given].count("c") == 1
+
+
+def test_a_step_beside_which_none_can_run_has_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tombola.foundations.resources.cores", lambda: 8)
+    steps = [step("a"), step("b", needs="a"), step("c", needs="a"), step("d", needs="b c"), step("e", needs="d")]
+    assert lone_steps(steps) == {Path("a"), Path("d"), Path("e")}
+    assert lone_steps([*steps, step("other")]) == set()
+    pool = FakePool({})
+    run(steps, pool)
+    assert pool.given == ["a/8", "b/4", "c/4", "d/8", "e/8"]
+
+
+def test_in_one_process_what_does_not_need_a_failed_step_is_done_too() -> None:
+    done: list[str] = []
+
+    def fail(_: object) -> None:
+        raise TombolaError("no")
+
+    steps = [step("a"), step("b", needs="a"), step("c")]
+    steps = [dataclasses.replace(one, run=lambda _: done.append("ran")) for one in steps]
+    steps[0] = dataclasses.replace(steps[0], run=fail)
+    with (
+        pytest.raises(TombolaError, match=r"^no; 1 step not run that needs what failed$"),
+        ProgressBars("test", 3) as bars,
+    ):
+        run_here(steps, bars)
+    assert done == ["ran"]

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,11 @@ from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 
-SETTINGS = {"methods": ("heads+mlps",), "analyses": ("survivors",)}
+SETTINGS: dict[str, Any] = {
+    "methods": ("heads+mlps",),
+    "controls": ("random", "bad"),
+    "analyses": ("survivors",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +72,11 @@ def test_seeds_are_read_off_the_name_of_their_folder(tmp_path: Path) -> None:
 
 
 def test_a_study_draws_as_the_papers_code_does(tmp_path: Path) -> None:
-    papers = {
+    papers: dict[str, Any] = {
         **{"random_draw": "bernoulli", "bad_draw": "pruned", "super_random": "outside"},
         **{"normalise_over": "all", "importance": "accumulated", "emptied_attention": "nothing"},
     }
-    study = study_in(tmp_path, seeds=(0, 1), save="none", **SETTINGS, **papers)
+    study = study_in(tmp_path, seeds=(0, 1), save="none", **{**SETTINGS, **papers})
     build(study.run())
     for seed in (0, 1):
         home = study.seed_folder(seed).folder / "heads+mlps"

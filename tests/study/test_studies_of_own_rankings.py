@@ -12,6 +12,7 @@ import torch
 import tombola
 from builders import small_study, toy_rankings, toy_regime
 from tombola.cli.main import main
+from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 from tombola.pruning.importance_methods import IMPORTANCES
 from tombola.pruning.weight_criteria import CRITERIA
@@ -50,10 +51,14 @@ def in_other_process(package: Path, *arguments: str) -> subprocess.CompletedProc
 def test_a_study_of_an_installed_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     package = declared(tmp_path)
     flags = ["--task", "sums", "--device", "cpu", "--out", str(tmp_path / "runs"), "--importance", "output-norm"]
-    done = in_other_process(package, "study", *flags, "--methods", "heads+mlps,noisy-size-2:4", *SHORT, "--json")
+    done = in_other_process(
+        package, "study", *flags, "--methods", "heads+mlps,noisy-size-2:4", *SHORT, "--json", "--workers", "2"
+    )
     assert done.returncode == 0, done.stderr
     folder = Path(json.loads(done.stdout)["folder"])
     (home,) = (path.parent for path in folder.rglob("seed-0"))
+    # Its workers have the regime too, as every process has.
+    assert read_json(folder / "study.json")["machine"]["workers"] == 2
     page = (folder / "report.html").read_text()
     assert "Weights by noisy-size, 2:4" in page
     assert "output-norm" in page

@@ -485,7 +485,8 @@ class TestSeeds:
             assert ("says nothing" if guesses else "standard deviation") in str(verdict["sentence"])
 
     def test_what_always_survives_is_scored_and_retrained_like_any_ticket(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",))
+        settings: dict[str, Any] = {"methods": ("heads+mlps",), "controls": (), "analyses": ("survivors",)}
+        study = study_in(tmp_path, seeds=(0, 1), **settings)
         study.run()
         zero, one = (Ticket.load(study.seed_folder(seed).ticket("heads+mlps", "good")) for seed in (0, 1))
         home = study.folder / "moods" / "seeds-0..1"
@@ -509,13 +510,13 @@ class TestSeeds:
         assert compared["agreement"]["heads"]["super_survivors"] == survivors.counts()["heads"]
         assert [one["folder"] for one in compared["tickets"]] == [f"seed-{seed}/heads+mlps/good" for seed in (0, 1)]
 
-        third = study_in(tmp_path, seeds=(2,), methods=("heads+mlps",))
+        third = study_in(tmp_path, seeds=(2,), **settings)
         third.run()
         assert (third.folder / "moods" / "seeds-0..2" / "comparison.json").is_file()
         assert [row["seed"] for row in third.rows() if row["ticket"] == "super-bad"] == [0, 0, 1, 1, 2, 2]
 
     def test_no_analyses_are_made_that_nobody_wants(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",), epochs=1, analyses=())
+        study = study_in(tmp_path, seeds=(0, 1), methods=("heads+mlps",), epochs=1, controls=(), analyses=())
         study.run()
         home = study.folder / "moods"
         assert sorted(path.name for path in home.iterdir()) == ["seed-0", "seed-1"]
@@ -524,7 +525,7 @@ class TestSeeds:
     def test_random_tickets_say_first_how_long_they_take(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        study = study_in(tmp_path, methods=("heads+mlps",), epochs=1, analyses=("random-tickets",))
+        study = study_in(tmp_path, methods=("heads+mlps",), epochs=1, controls=(), analyses=("random-tickets",))
         study.run()
         told = capsys.readouterr().err
         assert told.index("expected time of the analyses: random tickets") < told.index("fine-tune the full model")
@@ -562,7 +563,7 @@ class TestSeeds:
 @pytest.mark.slow
 class TestSettings:
     def test_the_search_can_stay_off_the_dev_rows(self, tmp_path: Path) -> None:
-        study = study_in(tmp_path, search_split="train", search_rows=48, epochs=2)
+        study = study_in(tmp_path, search_split="train", search_rows=48, epochs=2, controls=(), analyses=())
         study.run()
         splits = text_task(study).corpus.splits
         assert {name: len(texts) for name, texts in splits.items()} == {"train": 192, "dev": 96, "search": 48}

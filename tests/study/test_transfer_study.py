@@ -25,7 +25,7 @@ from tombola.tickets.ticket import Ticket
 
 pytestmark = pytest.mark.slow
 
-SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "analyses": ()}
+SETTINGS: dict[str, Any] = {"methods": ("heads+mlps",), "analyses": (), "controls": ()}
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each: 0,2 or 0-4 (0)"
     )
     parser.add_argument("--save", choices=("none", "good", "all"), help="retrained models to write (good)")
-    workers = "processes that run independent steps side by side (auto: what cores and memory allow; 1 on a GPU)"
+    workers = "processes that run independent steps side by side (auto: what cores and memory allow; one for each GPU)"
     parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
+    cluster = "Dask scheduler, tls://HOST:8786 or its scheduler file, whose workers run the steps (see the how-to)"
+    parser.add_argument("--cluster", metavar="ADDRESS", help=cluster)
     add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
@@ -66,7 +68,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     config.check_names(asked.seeds)
     if options.dry_run:
         config.check_models(asked.seeds)
-        return _planned(_study(asked, options.typed), options)
+        return _planned(_study(asked, options), options)
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.finished_run import NAME, FinishedRun
 
@@ -77,7 +79,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     else:
         # A finished study needs no model any more.
         config.check_models(asked.seeds)
-        folder = _make(asked, options.typed)
+        folder = _make(asked, options)
         run = FinishedRun.read(folder / NAME)
     report = folder / "report.html"
     if not options.json:
@@ -93,7 +95,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _make(asked: "StudyFile", command: str) -> Path:
+def _make(asked: "StudyFile", options: argparse.Namespace) -> Path:
     """Run what is missing of a study, build its report, and record what there is to print."""
     from tombola import report
     from tombola.report.study_data import read_study
@@ -101,7 +103,7 @@ def _make(asked: "StudyFile", command: str) -> Path:
     from tombola.study.finished_run import FinishedRun
     from tombola.study.left_out import in_sentences
 
-    study = _study(asked, command)
+    study = _study(asked, options)
     report.build(study.run())
     data, facts = read_study(study.folder), study.task.facts()
     tables = [results_table(data.rows, higher_is_better=data.task.higher_is_better)]
@@ -115,7 +117,7 @@ def _make(asked: "StudyFile", command: str) -> Path:
     return study.folder
 
 
-def _study(asked: "StudyFile", command: str) -> "Study":
+def _study(asked: "StudyFile", options: argparse.Namespace) -> "Study":
     # They take PyTorch, seconds to import, which neither an error in a setting nor a finished study should wait for.
     from tombola.foundations.resources import keep_freed_memory
     from tombola.study.study import Study
@@ -127,7 +129,8 @@ def _study(asked: "StudyFile", command: str) -> "Study":
         seeds=asked.seeds,
         save=asked.save or "good",
         workers=asked.workers or "auto",
-        command=command,
+        cluster=options.cluster,
+        command=options.typed,
     )
 
 

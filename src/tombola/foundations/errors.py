@@ -36,6 +36,10 @@ class FailedError(TombolaError):
     """Error for work that was done and came to nothing, whatever it was given: the command line exits with code 1."""
 
 
+class StaleError(TombolaError):
+    """Error for files that somebody changed while they were used: nothing that is made from now on would be right."""
+
+
 class MemoryRanOutError(FailedError):
     """Error for memory that ran out."""
 

@@ -148,6 +148,10 @@ class ProgressBars:
         self._spent += cost
         self.drawn.update(self._whole, total=self._cost, completed=min(self._spent, _FULLEST * self._cost))
 
+    def say(self, text: str) -> None:
+        """Print a line above the bars, or in the log."""
+        self.console.print(printable(text), highlight=False, soft_wrap=True)
+
     def is_long(self, cost: float) -> bool:
         """True if so much cost is worth a line before it is done."""
         return cost >= _TELLING * self._cost
@@ -191,6 +195,11 @@ class ProgressLine:
         """End the step, which has done its work, and settle its cost."""
         self._settle()
         self._result(self._what, self._began)
+
+    def give_up(self) -> None:
+        """End the step, which has not done its work: its cost is still to come, or taken out by whoever knows."""
+        self._bars.advance(-self._spent)
+        self._bars.drawn.update(self._bar, visible=False)
 
     def _settle(self) -> None:
         left = self._cost - self._spent

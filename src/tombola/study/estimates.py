@@ -14,7 +14,7 @@ from tombola.architectures.parameters import device_of
 from tombola.foundations import resources
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
-from tombola.study.scheduler import Schedule, apart
+from tombola.study.scheduler import Schedule, apart, threads
 from tombola.study.step import StudyStep, left_of
 from tombola.tasks.base import Task
 
@@ -41,11 +41,6 @@ def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
         # Of equals the smallest number, which leaves each the most threads.
         key=lambda workers: makespan(left, workers) / threads(workers) ** THREADS_POWER,
     )
-
-
-def threads(workers: int) -> int:
-    """The share of the cores of each worker."""
-    return max(1, resources.cores() // workers)
 
 
 def makespan(steps: Sequence[StudyStep], workers: int) -> float:

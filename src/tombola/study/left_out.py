@@ -29,7 +29,7 @@ class LeftOut(JsonRecord):
 
     @classmethod
     def below(cls, folder: Path) -> Iterator[Self]:
-        """All below a folder, in the order of their paths."""
+        """Files below a folder, in the order of their paths."""
         return (cls.read(path) for path in sorted(folder.rglob(".*.left-out.json")))
 
 

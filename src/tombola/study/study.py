@@ -5,16 +5,19 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
+
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.errors import StaleError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, deterministic
 from tombola.foundations.progress import ProgressBars
@@ -25,7 +28,7 @@ from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
-from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, threads, worker_count
+from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, worker_count
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
 from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.scheduler import run_here, run_steps
@@ -34,7 +37,7 @@ from tombola.study.seed_run import SeedRun
 from tombola.study.seed_steps import cross_seed_steps, seed_steps
 from tombola.study.step import StudyStep
 from tombola.study.study_folder import Stage, StudyFolder
-from tombola.study.worker_pool import WorkerPool
+from tombola.study.worker_pool import Job, WorkerPool, address_of
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
 from tombola.tasks.registry import is_installed
@@ -56,6 +59,8 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
+MOST_WORKERS = 1000
+"""Workers of a cluster that a study takes, at most."""
 CHANGED = (
     "the model or the data changed while the study ran; start again: what was made before is kept, and made anew if it "
     "is of others"
@@ -75,8 +80,10 @@ class Study(Shown):
         command: what the user typed, for the report.
         save: which retrained models are written: `none`, `good`, or `all`.
         workers: processes that run steps which do not need each other; with 1, this one runs all. `auto`: on a CPU as
-            many as cores, memory and steps allow, else 1. No part of the hash: results differ by rounding at most, as
-            the threads of each do.
+            many as cores, memory and steps allow, else one for each GPU. No part of the hash: results differ by
+            rounding at most, as the threads of each do.
+        cluster: address of a Dask scheduler, `tls://HOST:8786`, or the path of a scheduler file: its workers, which see
+            the same folders under the same names, run the steps in place of processes of this machine.
 
     Raises:
         TombolaError: `out` is the folder of a study of another model or task, or the device does not exist.
@@ -91,6 +98,7 @@ class Study(Shown):
         save: str = "good",
         command: str = "",
         workers: int | Literal["auto"] = 1,
+        cluster: str | None = None,
     ) -> None:
         if workers != "auto" and workers < 1:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
@@ -110,6 +118,7 @@ class Study(Shown):
             raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVED)}")
         self.save = save
         self.workers = workers
+        self.cluster = None if cluster is None else address_of(cluster)
         self._opened: Task | None = None
         self._read = set[str]()
         self._inputs: dict[int, Mapping[str, object]] = {}
@@ -311,12 +320,21 @@ class Study(Shown):
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
         made = type(self) is Study and self.task is self._opened
         if (here := self._only_here() if made else "its task was not made from its settings") is not None:
-            if self.workers not in ("auto", 1):
+            if self.workers not in ("auto", 1) or self.cluster is not None:
                 warnings.warn(f"the study runs in one process, as {here}", stacklevel=3)
             return 1
+        if self.cluster is not None:
+            return MOST_WORKERS
         if self.workers != "auto":
             return self.workers
-        return worker_count(steps, self._model[1]) if self.device.type == "cpu" else 1
+        return worker_count(steps, self._model[1]) if self.device.type == "cpu" else max(1, len(self._gpus()))
+
+    def _gpus(self) -> tuple[str, ...]:
+        """Indices of the GPUs of this machine, each for a worker of its own, where the user names none."""
+        if str(self.device) != "cuda":
+            return ()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return tuple(visible.split(",")) if visible else tuple(map(str, range(torch.cuda.device_count())))
 
     def _only_here(self) -> str | None:
         """Reason, as a clause, why no other process can run the study: of what was registered here alone; or None."""
@@ -338,7 +356,12 @@ class Study(Shown):
             "shared_state": self.task.shared_state(),
         }
         try:
-            run_steps(steps, bars, WorkerPool(job, workers, threads(workers)), self.layout.write_rows)
+            run_steps(
+                steps,
+                bars,
+                WorkerPool(Job(job, self.folder, self._gpus()), workers, self.cluster),
+                self.layout.write_rows,
+            )
         finally:
             # Of workers that were stopped in the middle of a step.
             sweep_drafts(self.folder)
@@ -378,7 +401,7 @@ class Study(Shown):
             return
         now = self.config.identity()
         if now != self._identity or any(known != self.config.inputs(now, seed) for seed, known in self._inputs.items()):
-            raise TombolaError(CHANGED)
+            raise StaleError(CHANGED)
         self._stamp = stamp
 
     @property

@@ -42,7 +42,7 @@ class Choices:
         return zip(self.first, self.seconds, strict=True)
 
     def strata(self) -> list[None]:
-        """Nothing: the place of an answer is no class."""
+        """Stratum of each row: none, as the place of an answer is no class."""
         return [None] * len(self)
 
 

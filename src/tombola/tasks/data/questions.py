@@ -43,7 +43,7 @@ class Questions:
         return [row.gold.context for row in self.rows]
 
     def strata(self) -> list[bool]:
-        """Whether a question has an answer."""
+        """Stratum of each row: true if its question has an answer."""
         return [row.begin is not None for row in self.rows]
 
 

@@ -22,7 +22,7 @@ class Split(Protocol):
         """The rows at `indices` [k], in that order."""
 
     def texts(self) -> Iterable[Hashable]:
-        """What each row is read from: rows of one text are never parted, nor both trained on and judged."""
+        """Text that each row is read from: rows of one text are never parted, nor both trained on and judged."""
 
     def strata(self) -> Sequence[Hashable]:
         """Label of each row, whose shares a part of them keeps; the same of all where rows have many labels."""

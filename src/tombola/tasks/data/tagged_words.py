@@ -44,7 +44,7 @@ class TaggedWords:
         return self.words
 
     def strata(self) -> list[None]:
-        """Nothing: a sentence has many tags."""
+        """Stratum of each row: none, as a sentence has many tags."""
         return [None] * len(self)
 
 

@@ -35,7 +35,7 @@ class TextPairs:
         return self.sources
 
     def strata(self) -> list[None]:
-        """Nothing: targets are no classes."""
+        """Stratum of each row: none, as targets are no classes."""
         return [None] * len(self)
 
 

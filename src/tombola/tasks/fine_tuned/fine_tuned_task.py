@@ -158,7 +158,7 @@ class FineTunedTask(Task, Generic[S]):
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        """All metrics of its predictions: that of the score, that of searches, and further ones."""
+        """Metrics of its predictions: that of the score, that of searches, and further ones."""
         return [self.metric, self.for_search().metric, *(extra for _, extra in self.more.values())]
 
     @abstractmethod
