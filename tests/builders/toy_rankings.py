@@ -10,14 +10,20 @@ from tombola.pruning.weight_criteria import ScoredMatrix
 
 
 def output_norm(sites: RankedSites) -> Mapping[str, Tensor]:
-    """The norm of what a site writes with."""
+    """The norm of what a site writes with, as docs/how-to/own-rankings.md has it."""
+    found = {kind: torch.zeros(mask.shape) for kind, mask in sites.ticket.masks.items()}
 
     def weight(path: str) -> Tensor:
         return sites.model.get_parameter(f"{path}.weight").detach()
 
-    rows, mlps = sites.anatomy.attentions, sites.anatomy.feed_forwards
-    heads = [weight(row.outputs[0]).unflatten(1, (row.heads, row.size)).norm(dim=(0, 2)) for row in rows]
-    return {"heads": torch.stack(heads), "mlps": torch.stack([weight(row.output).norm() for row in mlps])}
+    for place, row in enumerate(sites.anatomy.attentions):
+        if row.heads:
+            heads = weight(row.outputs[0]).unflatten(1, (row.heads, row.size))
+            found["heads"][place, : row.heads] = heads.norm(dim=(0, 2))
+    for place, mlp in enumerate(sites.anatomy.feed_forwards):
+        if mlp.neurons:
+            found["mlps"][place] = weight(mlp.output).norm()
+    return found
 
 
 def noisy_size(matrix: ScoredMatrix) -> Tensor:

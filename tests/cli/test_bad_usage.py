@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from tombola.cli import main
+from tombola.foundations.atomic_files import write_bytes, write_json
 
 MISTYPED = (
     (["stdy"], "unknown command 'stdy'; did you mean study? known: study, prune, "),
@@ -28,7 +31,7 @@ MISTYPED = (
     (["export", "minilm", "./nowhere", "--format", "onnx", "--out", "out"], "nowhere does not exist; "),
     (["report", "./nowhere"], "nowhere does not exist; give the folder of a study"),
     (["compare", "./nowhere"], "nowhere does not exist; give folders of tickets"),
-    (["transfer", "./nowhere", "--out", "out"], "nowhere does not exist; give folders of studies"),
+    (["transfer", "./nowhere", ".", "--out", "out"], "nowhere does not exist; give the folder of a study"),
     (["transfer", ".", "--out", "out"], "give the folders of two studies at least"),
     (["study", "--task", "cola", "--full", "./nowhere-{seed}", "--seeds", "0-1"], "there is no folder ./nowhere-0; "),
     (
@@ -40,16 +43,76 @@ MISTYPED = (
     (["memory"], "name a pipeline: sd-1.5, bk-sdm-base, "),
     (["memory", "sdxl", "--dtype", "float8"], "argument --dtype: invalid choice: 'float8'"),
     (["import-masks", "./nowhere", "--out", "out"], "nowhere does not exist; "),
+    (["score", "--task", "cola"], "minilm was not fine-tuned: it is a BertModel, without an output layer for the task"),
+    (["score", "--task", "digits"], "unet-32-64 is a network without weights; "),
+    (["score", "--task", "cola", "--model", "base"], "base was not fine-tuned: it is a BertModel, "),
+    (["prune", "--task", "base", "--model", "base", "--out", "out"], "base was not fine-tuned: it is a BertModel, "),
+    (["study", "--task", "cola", "--full", "base"], "base was not fine-tuned: it is a BertModel, "),
+    (["study", "--task", "cola", "--model", "nobody/nothing"], "cannot load 'nobody/nothing' ("),
+    (["study", "--task", "cola", "--model", "empty"], "cannot load 'empty' (it holds neither config.json nor "),
+    (["study", "--task", "cola", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
+    (["score", "--task", "cola", "--model", "three"], "the model has 3 outputs, CoLA needs 2; give one fine-tuned on"),
+    (["score", "--task", "cola", "--model", "broken"], "the config.json of broken cannot be read (AttributeError: "),
+    (["score", "--task", "understanding", "--model", "base"], "base is a bert, which is no causal language model; "),
+    (["score", "--task", "digits", "--model", "base"], "base holds a bert of another library, which is no model of "),
+    (
+        ["score", "--task", "mnli", "--model", "three", "--ticket", "deep"],
+        "fits bert-6x4-1234abcd, the model three is ",
+    ),
+    (
+        ["retrain", "--task", "cola", "--model", "base", "--ticket", "other", "--out", "out"],
+        "fits roberta-3x4-1234abcd",
+    ),
+    (
+        ["score", "--task", "mnli", "--model", "three", "--ticket", "three"],
+        "no ticket in three: ticket.json is missing",
+    ),
+    (["shrink", "three", "deep", "--out", "out"], "this ticket is for another model: it fits bert-6x4-1234abcd, "),
+    (["shrink", "deep", "deep", "--out", "out"], "deep holds tickets and their scores, and is no model: "),
+    (["shrink", "three/config.json", "deep", "--out", "out"], "cannot load 'three/config.json' (it is a file); "),
+    (["export", "three", "torn", "--format", "onnx", "--out", "out"], "the ticket in torn is damaged ("),
+    (["export", "three", "three", "--format", "onnx", "--out", "out"], "no ticket in three: "),
+    (["import-masks", "empty", "--model", "empty", "--out", "out"], "cannot load 'empty' ("),
+    (["compare", "base"], "no ticket in a folder good/ anywhere under base; is it a study's folder?"),
+    (["compare", "torn"], "the ticket in torn is damaged ("),
+    (["report", "base"], "base holds no study (study.json is missing); "),
+    (["report", "three/config.json"], "three/config.json does not exist; give the folder of a study"),
+    (["transfer", "base", "empty", "--out", "out"], "base holds no study (study.json is missing); "),
 )
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the files of models that have no weights, and of tickets."""
+    bert: dict[str, object] = {"model_type": "bert", "num_hidden_layers": 3, "num_attention_heads": 4}
+    fine_tuned: dict[str, object] = {
+        "architectures": ["BertForSequenceClassification"],
+        "id2label": {"0": "neutral", "1": "entailment", "2": "contradiction"},
+    }
+    models: dict[str, dict[str, object]] = {
+        "base": {"architectures": ["BertModel"]},
+        "three": fine_tuned,
+        "broken": {**fine_tuned, "id2label": [1]},
+    }
+    for name, more in models.items():
+        write_json(tmp_path / name / "config.json", {**bert, **more})
+    for name, signature in (("deep", "bert-6x4-1234abcd"), ("other", "roberta-3x4-1234abcd"), ("torn", "bert-3x4-0")):
+        head = {"format": 1, "kind": "heads", "architecture": signature, "shapes": {"heads": [6, 4]}}
+        write_json(tmp_path / name / "ticket.json", {**head, "survivors": {"heads": 24}, "provenance": {}})
+        masks = {"heads": np.full(3, 255, np.uint8)}
+        write_bytes(tmp_path / name / "masks.safetensors", save(masks)[: -2 if name == "torn" else None])
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"), MISTYPED, ids=lambda one: " ".join(one) if isinstance(one, list) else ""
 )
 def test_a_mistake_is_one_line_that_says_what_was_meant(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    before = sorted(place.rglob("*"))
     try:
         code = main(arguments)
     except SystemExit as stop:
@@ -59,10 +122,10 @@ def test_a_mistake_is_one_line_that_says_what_was_meant(
     (line,) = errors.splitlines()
     assert line.startswith("tombola")
     assert said in line
-    assert not list(tmp_path.iterdir())
+    assert sorted(place.rglob("*")) == before
 
 
-def test_none_of_them_waits_for_pytorch(tmp_path: Path) -> None:
+def test_none_of_them_waits_for_pytorch(place: Path) -> None:
     given = [arguments for arguments, _ in MISTYPED]
     program = (
         "import sys\nfrom tombola.cli import main\n"
@@ -72,5 +135,5 @@ def test_none_of_them_waits_for_pytorch(tmp_path: Path) -> None:
         "    slow = {'torch', 'scipy', 'transformers', 'altair'} & {*sys.modules}\n"
         "    assert not slow, (arguments, slow)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=place, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -106,8 +106,9 @@ def test_pytorch_is_imported_with_patient_threads(tmp_path: Path) -> None:
         "    def find_spec(self, name, *_):\n"
         "        if name == 'torch': sys.exit('policy: ' + os.environ.get('OMP_WAIT_POLICY', ''))\n"
         "sys.meta_path.insert(0, Watch())\n"
-        "main(['compare', '.'])"
+        "main(['report', '.'])"
     )
+    (tmp_path / "study.json").write_text("{}")
     given = {name: value for name, value in environment().items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=given, check=False
@@ -147,6 +148,7 @@ class TestExitCodes:
         def broken(folder: Path) -> None:
             raise AssertionError("a defect")
 
+        (tmp_path / "study.json").write_text("{}")
         monkeypatch.setattr("tombola.report.build", broken)
         with pytest.raises(AssertionError, match="a defect"):
             main(["report", str(tmp_path)])
@@ -159,6 +161,7 @@ class TestExitCodes:
             "tombola.report.build = broken\n"
             f"sys.exit(main(['report', {str(tmp_path)!r}]))"
         )
+        (tmp_path / "study.json").write_text("{}")
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False
         )
@@ -507,7 +510,7 @@ class TestSteps:
         assert main(["export", str(seed_folder.full), str(ticket), "--format", "onnx", "--out", str(out)]) == 0
         said = capsys.readouterr()
         assert re.fullmatch(
-            r".*/onnx: 0\.\d\d M of 0\.\d\d M parameters, 0\.\d{3} of 0\.\d{3} MB on disk; "
+            r".*/onnx: [\d,]+ of [\d,]+ parameters, 0\.\d+ of 0\.\d+ MB on disk; "
             r"largest difference from the masked model \d\.\de-\d\d of the largest output\n",
             said.out,
         )
@@ -542,7 +545,17 @@ class TestSteps:
         scored = run_json(capsys, "score", *flags("score", model=seed_folder.full), "--ticket", said["ticket"])
         assert ticket.provenance["score"] == said["score"] == scored["score"]
         assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
-        assert capsys.readouterr().out.startswith("50.0% of the weights: accuracy 0.")
+        assert capsys.readouterr().out.startswith("50.0 % of the weights: accuracy 0.")
+
+    @pytest.mark.parametrize("name", ["prune", "retrain"])
+    def test_a_dry_run_says_how_long_and_writes_nothing(
+        self, seed_folder: SeedFolder, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ticket = ["--ticket", str(seed_folder.ticket("heads+mlps", "good"))] if name == "retrain" else []
+        given = flags(name, model=seed_folder.full if name == "prune" else small_study.model())
+        assert main([name, *given, *ticket, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+        assert capsys.readouterr().out == "expected time: under a minute\n"
+        assert not any(tmp_path.iterdir())
 
     def test_people_get_one_line_on_stdout(
         self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]

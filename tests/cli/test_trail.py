@@ -127,10 +127,10 @@ def test_the_trail_begins_in_a_study_too(done: Study, seed_folder: SeedFolder, t
 
 def test_other_rows_are_not_mixed_in(seed_folder: SeedFolder, tmp_path: Path, capsys: Capture) -> None:
     ticket = seed_folder.ticket("heads+mlps", "good")
-    given = flags("score", model=seed_folder.full, dev_rows=48)
+    given = flags("score", model=seed_folder.full, dev_rows=48, metric="f1")
     assert main(["score", *given, "--ticket", str(ticket), "--out", str(tmp_path / "scored")]) == 0
     said = capsys.readouterr()
-    assert "are not taken over: dev_rows is 96 there and 48 here" in said.err
+    assert "are not taken over: dev_rows is 96 there and 48 here; metric is not given there and f1 here" in said.err
     assert said.out.endswith(f": {tmp_path / 'scored'}\n")
     assert {row["n"] for row in rows(tmp_path / "scored").values()} == {48}
     assert list(rows(tmp_path / "scored")) == [GUESSING, FULL, ("heads+mlps", "good", "pruned")]
@@ -379,8 +379,8 @@ def test_a_search_that_finds_nothing_is_one_line_and_code_1(
     assert main(["prune", *given, "--method", "weights", "--out", str(tmp_path / "found")]) == 1
     (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("tombola:")]
     assert re.search(
-        r"failed: no ticket of weights was found on moods: the first cut, of 99\.0% of the weights, scores 0\.\d+, and "
-        r"the threshold is 0\.906; .*\(--density\)",
+        r"failed: no ticket of weights was found on moods: the first cut, of 99\.0 % of the weights, scores 0\.\d+, "
+        r"and the threshold is 0\.906; .*\(--density\)",
         line,
     )
     assert not (tmp_path / "found").exists()

@@ -1,6 +1,7 @@
 """Rankings of one's own: what they are asked, what they may answer, and a line for what they may not."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,22 @@ def test_a_ranking_may_run_the_model_and_sees_zeros_for_what_is_gone() -> None:
         assert by_whole is not None
         assert torch.equal(~found["heads"].isnan(), ticket.heads)
         torch.testing.assert_close(found["heads"][ticket.heads], by_whole["heads"][ticket.heads])
+
+
+def test_the_ranking_of_the_docs_takes_shrunk_models_too() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-rankings.md").read_text(encoding="utf-8")
+    code, names = page.partition("```python\n")[2].partition("tombola.register_importance")[0], dict[str, Any]()
+    exec(code, names)
+    model, task = classifier(), synthetic()
+    every = [[2, head] for head in range(whole(model).anatomy.heads[1])]
+    ticket = Ticket.full(whole(model).anatomy, "heads+mlps").without({"heads": [[0, 1], *every], "mlps": [1]})
+    tombola.register_importance("own", names["output_norm"])
+    entire = ranked(whole(model), task).importance
+    small = ranked(whole(tombola.shrunk(model, ticket).model), task).importance
+    assert entire is not None
+    assert small is not None
+    for kind, mask in ticket.masks.items():
+        torch.testing.assert_close(small[kind][~small[kind].isnan()], entire[kind][mask])
 
 
 def test_groups_count_by_the_sum_of_their_sites() -> None:

@@ -205,7 +205,7 @@ def test_a_single_cut_trains_nothing_whatever_the_preset_says(
     said = capsys.readouterr()
     # A cut is of the size that is asked for, whatever the model can do.
     assert "note: the full model does not clearly beat guessing" in said.err
-    assert "50.0% of the weights: Fréchet distance (lower is better)" in said.out
+    assert "50.0 % of the weights: Fréchet distance (lower is better)" in said.out
     assert not json.loads((out / "study.json").read_text())["config"]["iterative"]
 
 

@@ -75,7 +75,7 @@ def test_a_study_of_an_installed_package(tmp_path: Path, capsys: pytest.CaptureF
     assert torch.equal(shown.argsort(), expected.argsort())
     # What cannot be taken is named, and takes nothing with it.
     assert re.search(r"the package chances is left out: 'Bad Name' is no name for", done.stderr)
-    assert "a criterion of an installed package is left out: the name wanda is taken" in done.stderr
+    assert "the criterion wanda of the package chances is left out: the name wanda is taken" in done.stderr
     # This process does not know it.
     assert main(["report", str(folder)]) == 2
     assert "noisy-size-2of4" in capsys.readouterr().err

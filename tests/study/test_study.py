@@ -720,7 +720,7 @@ def test_several_seeds_at_chance_are_named(tmp_path: Path, recwarn: pytest.Warni
 def test_a_search_that_finds_nothing_is_told_and_the_study_goes_on(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"methods": ("weights",), "controls": (), "analyses": ()}
     study = study_in(tmp_path, threshold=1, weights_step=0.99, **settings)
-    found = "no ticket of weights was found on moods: the first cut, of 99.0% of the weights"
+    found = "no ticket of weights was found on moods: the first cut, of 99.0 % of the weights"
     larger = r"the good ticket of weights makes no smaller files: 0\.\d+ MB instead of 0\.\d+ MB"
     with pytest.warns(NoTicketWarning, match=found), pytest.warns(UserWarning, match=larger):
         study.run()

@@ -22,7 +22,7 @@ from tombola.architectures.dissect import dissect
 from tombola.checkpoints.loading import loading, quiet
 from tombola.checkpoints.model_card import ModelCardWriter, bytes_on_disk, dense_bytes, megabytes
 from tombola.checkpoints.model_libraries import Companions, library_of, save_companions
-from tombola.checkpoints.refusals import MARK, PIPELINE, refuse_pickles
+from tombola.checkpoints.refusals import refuse_pickles
 from tombola.checkpoints.shrunk_folder import (
     BEFORE,
     FORMAT,
@@ -37,6 +37,7 @@ from tombola.checkpoints.shrunk_folder import (
     sha256,
     shrunk_parts,
 )
+from tombola.checkpoints.sources import MARK, PIPELINE
 from tombola.foundations.atomic_files import publish, write_json
 from tombola.foundations.errors import FailedError, TombolaError, memory_errors
 from tombola.foundations.tensor_bits import same_bits
@@ -44,7 +45,8 @@ from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket, tickets_of
 from tombola.subnetworks.recognition import relative_of
 from tombola.subnetworks.subnetwork import expanded, shrunk, without_removal
-from tombola.tickets.ticket import BESIDE, Ticket
+from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket_files import BESIDE
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, ModelMixin
@@ -135,7 +137,7 @@ def _check_smaller(model: nn.Module, ticket: Ticket, draft: Path) -> None:
     found, dense = bytes_on_disk(draft), dense_bytes(model)
     if found >= dense:
         kept = len(ticket) / ticket.total
-        why = f"{kept:.1%} of what can be pruned survive"
+        why = f"{100 * kept:.1f} % of what can be pruned survive"
         if ticket.kind == "weights":
             why += ", and one bit a weight tells where"
         raise FailedError(

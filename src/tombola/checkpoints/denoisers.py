@@ -21,18 +21,14 @@ from torch import nn
 
 from tombola.architectures.denoisers import PARTS
 from tombola.checkpoints.refusals import (
-    CONFIG,
-    MARK,
-    PIPELINE,
     check_layers,
     check_size,
     no_pickles,
     refuse_lacking,
     refuse_pickles,
-    refuse_results,
 )
 from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
-from tombola.checkpoints.sources import check_source
+from tombola.checkpoints.sources import CONFIG, MARK, PIPELINE, check_source, refuse_results
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 

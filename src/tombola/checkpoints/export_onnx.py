@@ -23,7 +23,8 @@ from tombola.foundations.atomic_files import publish
 from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.subnetworks.equivalence import computed, difference, meaningful
 from tombola.subnetworks.subnetwork import masked, shrunk
-from tombola.tickets.ticket import BESIDE, Ticket
+from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket_files import BESIDE
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """Packages that the export needs: the extra `onnx`."""

@@ -25,8 +25,6 @@ from tombola.checkpoints import assets
 from tombola.checkpoints.gguf import dequantised, gguf_in
 from tombola.checkpoints.pruned_heads import cut_heads, heads_pruned_by, smaller, without_pruned_heads
 from tombola.checkpoints.refusals import (
-    CONFIG,
-    MARK,
     check_known,
     check_layers,
     check_size,
@@ -35,10 +33,9 @@ from tombola.checkpoints.refusals import (
     refuse_lacking,
     refuse_pickles,
     refuse_quantised,
-    refuse_results,
 )
 from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
-from tombola.checkpoints.sources import MODELS, check_source, instead
+from tombola.checkpoints.sources import CONFIG, MARK, MODELS, check_source, instead, refuse_adapters, refuse_results
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
@@ -62,16 +59,12 @@ def locate(source: str) -> str:
                 return source
             path = assets.fetch(source)
         refuse_results(source, path)
+        refuse_adapters(source, path)
         for name in (CONFIG, "tokenizer_config.json"):
             if (path / name).is_file():
                 config = read_json(path / name, "mend it, or save the model again", bounded=False)
                 check_layers(config, str(path / name))
                 check_known(config, str(path / name))
-        if (path / "adapter_config.json").is_file() and not (path / CONFIG).is_file():
-            raise TombolaError(
-                f"{source} holds adapters of peft alone; merge them into their model first: "
-                "AutoPeftModel.from_pretrained(folder).merge_and_unload().save_pretrained(merged)"
-            )
         file = gguf_in(path)
     if file is None:
         return str(path)

@@ -15,8 +15,9 @@ from torch import nn
 
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.model_libraries import library_of
-from tombola.checkpoints.refusals import CONFIG, PIPELINE
+from tombola.checkpoints.sources import CONFIG, PIPELINE
 from tombola.foundations.atomic_files import write_text
+from tombola.foundations.figures import figures
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 
 Form = Literal["shrunk", "sparse", "zeros", "onnx"]
@@ -150,7 +151,7 @@ class ModelCardWriter:
             total = anatomy.weights if name == "weights" else sum(anatomy.sizes(name))
             if total:
                 yield f"- surviving {_WORDS.get(name, name)}: {kept:,} of {total:,}"
-        yield f"- sparsity: {ticket.sparsity(anatomy):.1%} of the prunable weights are gone"
+        yield f"- sparsity: {100 * ticket.sparsity(anatomy):.1f} % of the prunable weights are gone"
         for name in ("ticket", "model", "task", "seed", "study", "threshold"):
             if name in ticket.provenance:
                 yield f"- {name}: {code(ticket.provenance[name])}"
@@ -207,7 +208,7 @@ def dense_bytes(model: nn.Module) -> int:
 
 def megabytes(size: int) -> str:
     """Bytes in MB (10^6), of which a small network has less than one."""
-    return f"{size / 1e6:.3f} MB" if size < 1e6 else f"{size / 1e6:,.1f} MB"
+    return f"{figures(size / 1e6, 1)} MB"
 
 
 def _cut_already(model: nn.Module, small: Subnetwork) -> bool:

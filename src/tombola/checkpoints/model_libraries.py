@@ -20,8 +20,7 @@ from typing_extensions import override
 from tombola.architectures.denoisers import class_of_denoiser
 from tombola.architectures.parameters import dtype_of
 from tombola.checkpoints.loading import class_named, load_model, loading, locate, quiet
-from tombola.checkpoints.refusals import CONFIG, PIPELINE
-from tombola.checkpoints.sources import MODELS
+from tombola.checkpoints.sources import CONFIG, MODELS, PIPELINE
 from tombola.foundations.atomic_files import read_json, write_json
 from tombola.foundations.errors import TombolaError
 

@@ -13,15 +13,9 @@ from transformers.activations import ACT2FN
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tombola.architectures.parameters import count_parameters
+from tombola.checkpoints.sources import MARK
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, reading
-
-MARK = "tombola.json"
-"""The file that only a folder of `tombola shrink` has."""
-CONFIG = "config.json"
-"""Configuration file of a model by itself."""
-PIPELINE = "model_index.json"
-"""Index file of a pipeline of diffusers."""
 
 
 def refuse_shrunk(source: str, folder: Path) -> None:
@@ -30,20 +24,6 @@ def refuse_shrunk(source: str, folder: Path) -> None:
         raise TombolaError(
             f"{source} is a shrunk model, which is not pruned file by file; prune it in memory (tombola.prune_weights)"
         )
-
-
-def refuse_results(source: str, folder: Path) -> None:
-    """Raise a TombolaError where a folder, that of `source`, holds tickets and scores but no model of its own."""
-    if any((folder / name).is_file() for name in (CONFIG, PIPELINE)):
-        return
-    if not any((folder / name).is_file() for name in ("study.json", "ticket.json")):
-        return
-    models = sorted(file.parent for file in folder.rglob(CONFIG))
-    inside = f"; a model that it holds is {models[0]}" if models else ""
-    raise TombolaError(
-        f"{source} holds tickets and their scores, and is no model: give it with --ticket, beside the model that the "
-        f"ticket was found in{inside}"
-    )
 
 
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function", "dense_act_fn")

@@ -19,14 +19,15 @@ from transformers.utils import GENERATION_CONFIG_NAME
 
 from tombola.architectures.dissect import dissect
 from tombola.checkpoints.blank_models import BLANK
-from tombola.checkpoints.refusals import CONFIG, MARK
+from tombola.checkpoints.sources import CONFIG, MARK
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
 from tombola.subnetworks.recognition import recognise
 from tombola.subnetworks.subnetwork import cut
-from tombola.tickets.ticket import FILES, Ticket
+from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket_files import FILES
 
 TENSORS = "shrunk.safetensors"
 """File of tensors. Without `model.safetensors`, plain `from_pretrained` says that it finds no weights."""

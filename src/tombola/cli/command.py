@@ -1,13 +1,18 @@
 """Commands of the command line: arguments, what runs them, settings of a study as flags, lists as values of flags."""
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from rich.console import Console
+from rich.text import Text
+
+from tombola.checkpoints.sources import check_of_kind, configuration
 from tombola.foundations.comma_lists import list_of, whole_numbers
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, printable
 from tombola.foundations.settings import SettingField
 from tombola.study.folder_layout import check_not_renewed
 
@@ -15,6 +20,8 @@ if TYPE_CHECKING:
     from tombola.study.config import StudyConfig
 
 T = TypeVar("T")
+TICKET = "give the folder of a ticket, such as good/"
+"""Advice where there is none."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,16 @@ class Command:
     """The preset whose values are the settings' defaults."""
     resumes: bool = False
     """Running the same command again goes on where it was stopped."""
+
+
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print a sentence for people: in a terminal lines end between words, elsewhere it is one line."""
+    if stderr and hasattr(sys.stderr, "rich_proxied_file"):
+        # Bars are drawn: what is printed goes above them, and no other console knows where they are.
+        print(text, file=sys.stderr)
+        return
+    console = Console(stderr=stderr)
+    console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="ignore")
 
 
 def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
@@ -113,11 +130,17 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name in known and value is not None}
 
 
-def checked_config(options: argparse.Namespace) -> "StudyConfig":
+def checked_config(options: argparse.Namespace, *, trained: bool = True, judged: bool = True) -> "StudyConfig":
     """The configuration of a single step, after all that can be told of it without PyTorch: in a moment, that is.
 
+    Args:
+        options: as they were given; a ticket among them is looked at too.
+        trained: the model has to be fine-tuned already.
+        judged: the model has to be one of the task's.
+
     Raises:
-        TombolaError: a setting is unknown or wrong, or there is no such task or model.
+        TombolaError: a setting is unknown or wrong, there is no such task or model, or the model's own configuration,
+            or the ticket, is of others.
     """
     from tombola.study.config import StudyConfig
 
@@ -125,7 +148,21 @@ def checked_config(options: argparse.Namespace) -> "StudyConfig":
     config = StudyConfig.of(options.preset or "full", **given_settings(options), controls=(), analyses=())
     config.check_names()
     check_not_renewed(Path(config.model))
+    if (ticket := getattr(options, "ticket", None)) is not None:
+        check_exists(ticket, TICKET)
+    said = config.check_models(trained=trained) if judged else configuration(config.model)
+    if ticket is not None:
+        check_ticket(ticket, config.model, said)
     return config
+
+
+def check_ticket(place: Path, source: str, said: Mapping[str, Any]) -> None:
+    """Raise a TombolaError where a folder holds no ticket, or one of another model than `said` by that one's files."""
+    from tombola.tickets.find_tickets import ticket_folder
+    from tombola.tickets.ticket_files import read_head
+
+    check_exists(place, TICKET)
+    check_of_kind(read_head(ticket_folder(place))["architecture"], source, said)
 
 
 def check_exists(place: Path, instead: str) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_out, check_exists
-from tombola.foundations.errors import printable
+from tombola.cli.command import Command, add_out, say
 
 _WIDTH = 160
 """Characters of a line where there is no terminal to ask."""
@@ -26,8 +25,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    for place in options.tickets:
-        check_exists(place, "give folders of tickets, of studies, or of imported masks")
+    from tombola.tickets.find_tickets import find_tickets
+
+    # Once more when they are compared: this takes no PyTorch.
+    find_tickets(options.tickets, options.ticket)
     from tombola import report
     from tombola.analysis.agreement.comparison import compare, save_comparison
     from tombola.cli.comparison_tables import tables
@@ -44,7 +45,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         for part in tables(comparison):
             console.print(part)
         if options.out is not None:
-            console.print(printable(f"report: {result['report']}"), highlight=False, soft_wrap=True)
+            say(f"report: {result['report']}")
     return result
 
 

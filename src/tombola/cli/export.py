@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tombola.checkpoints.sources import check_source
-from tombola.cli.command import Command, add_out
-from tombola.cli.given_ticket import check_ticket, load_ticket, other_weights
+from tombola.checkpoints.sources import configuration
+from tombola.cli.command import Command, add_out, check_ticket, say
+from tombola.cli.given_ticket import load_ticket, other_weights
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.figures import short_count
 from tombola.study.folder_layout import check_not_renewed
 
 
@@ -25,10 +26,10 @@ def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) 
 
 
 def check_model_and_ticket(options: argparse.Namespace) -> None:
-    """Raise a TombolaError where one of them is nowhere, before PyTorch is imported to load them."""
-    check_source(options.model)
+    """Raise a TombolaError where one of them is nowhere, or they are of two kinds, before PyTorch is imported."""
     check_not_renewed(Path(options.model))
-    check_ticket(options.ticket)
+    said = configuration(options.model)
+    check_ticket(options.ticket, options.model, said)
 
 
 def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
@@ -57,9 +58,10 @@ def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict
         sizes = f"{megabytes(result['bytes']).removesuffix(' MB')} of {megabytes(result['bytes_before'])} on disk"
         if result["bytes"] >= result["bytes_before"] and len(ticket) < ticket.total:
             sizes += " (what is pruned takes room as zeros or as one bit each)"
-        print(
-            f"{options.out}: {result['parameters'] / 1e6:.2f} M of {result['parameters_before'] / 1e6:.2f} M "
-            f"parameters, {sizes}; largest difference from the masked model {difference:.1e} of the largest output"
+        say(
+            f"{options.out}: {short_count(result['parameters'])} of "
+            f"{short_count(result['parameters_before'])} parameters, {sizes}; largest difference from the "
+            f"masked model {difference:.1e} of the largest output"
         )
     return result
 

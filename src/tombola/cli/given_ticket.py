@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import check_exists
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -19,11 +17,6 @@ def add_ticket(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--ticket", type=Path, required=required, metavar="DIR", help=which if required else f"{which}; none: all of it"
     )
-
-
-def check_ticket(place: Path) -> None:
-    """Raise a TombolaError where there is no such folder, before PyTorch is imported to read a ticket."""
-    check_exists(place, "give the folder of a ticket, such as good/")
 
 
 def load_ticket(place: Path) -> "tuple[Path, Ticket]":

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command, add_out, check_exists
+from tombola.checkpoints.sources import configuration
+from tombola.cli.command import Command, add_out, check_exists, say
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     check_exists(options.folder, "give the folder of the NumPy masks")
+    if options.model is not None:
+        configuration(options.model)
     from tombola.tickets.import_masks import import_masks, read_masks
 
     anatomy = None
@@ -41,7 +44,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         "tasks": {task: [one.seed for one in imported if one.task == task] for task in tasks},
     }
     if not options.json:
-        print(
+        say(
             f"{len(imported)} {'ticket' if len(imported) == 1 else 'tickets'} of {len(tasks)} "
             f"{'task' if len(tasks) == 1 else 'tasks'} for {first.architecture}: {options.out}"
         )

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from typing_extensions import override
 
 from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
-from tombola.cli.command import Command, add_settings
+from tombola.cli.command import Command, add_settings, say
 from tombola.foundations.errors import (
     FailedError,
     TombolaError,
@@ -151,10 +151,10 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             result: dict[str, Any] = options.command.run(options)
     except FailedError as error:
-        print(f"tombola: failed: {error}", file=sys.stderr)
+        say(f"tombola: failed: {error}", stderr=True)
         return FAILED
     except TombolaError as error:
-        print(f"tombola: error: {error}", file=sys.stderr)
+        say(f"tombola: error: {error}", stderr=True)
         return BAD_USAGE
     except RuntimeError as error:
         # torch.OutOfMemoryError, by its name: PyTorch may not even be imported.
@@ -164,11 +164,11 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
         flags = {"training": "--batch-size", "running": "--eval-batch-size"}
         heeded = [flag for group, flag in flags.items() if group in options.command.groups]
         advice = f"Lower {' or '.join(heeded)}." if heeded else "Use a device with more memory."
-        print(f"tombola: failed: {reason} {advice}", file=sys.stderr)
+        say(f"tombola: failed: {reason} {advice}", stderr=True)
         return FAILED
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command.resumes else "nothing was written"
-        print(f"tombola: stopped; {what}", file=sys.stderr)
+        say(f"tombola: stopped; {what}", stderr=True)
         return 130
     if options.json:
         print(json.dumps(result, indent=2))
@@ -177,4 +177,4 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning as a line for people, without the place in the source."""
-    print(f"tombola: note: {printable(str(message))}", file=sys.stderr)
+    say(f"tombola: note: {message}", stderr=True)

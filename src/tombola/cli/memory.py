@@ -10,6 +10,7 @@ from rich.console import Console
 from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, names, numbers, seeds
 from tombola.foundations.errors import TombolaError, unknown
+from tombola.foundations.figures import figures, short_count
 from tombola.foundations.plain_table import PlainTable
 
 if TYPE_CHECKING:
@@ -202,10 +203,10 @@ def _denoisers(found: "Sequence[DenoiserNeed]", options: argparse.Namespace, *, 
     gpus = _gpus(options) if fits else []
     table.heads(numbers=("density", "parameters", "weights", *_counts("+ ", options), "GMACs", *gpus))
     for need in found:
-        cells = [f"{100 * need.density:g} %", f"{need.parameters / 1e6:,.1f} M", _mib(need.weights)]
+        cells = [f"{100 * need.density:g} %", short_count(need.parameters), _mib(need.weights)]
         cells += [_mib(one.activations) for one in need.passes.values()]
         first, one = next(iter(need.passes.items()))
-        cells.append(f"{one.multiply_adds / first / 1e9:,.1f}")
+        cells.append(figures(one.multiply_adds / first / 1e9, 1))
         if fits:
             cells += _fits({count: memory.peak for count, memory in need.passes.items()}, options)
         table.line(*cells)
@@ -218,7 +219,7 @@ def _surroundings(around: "Sequence[PartNeed]", options: argparse.Namespace) -> 
     for need in around:
         # What it takes while it runs beyond what it takes while it waits.
         runs = [_mib(one.peak - need.weights) for one in need.passes.values()]
-        table.line(need.part.name, f"{need.parameters / 1e6:,.1f} M", _mib(need.weights), *runs)
+        table.line(need.part.name, short_count(need.parameters), _mib(need.weights), *runs)
     return table
 
 
@@ -246,7 +247,7 @@ def _fits(peaks: Mapping[int, int], options: argparse.Namespace) -> list[str]:
 
 
 def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f}"
+    return figures(size / 2**20)
 
 
 COMMAND = Command(

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings
+from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings, say
+from tombola.cli.dry_run import add_dry_run, expected
 from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_out(parser, f"new folder, in a study's layout: {files}; report, compare, retrain and score read it")
     parser.add_argument("--seed", type=int, default=0, help="of calibration text and of random pruning (0)")
     add_continue(parser)
+    add_dry_run(parser)
     what = f"what to remove, and by what, of {', '.join(METHODS)} (heads+mlps; of a U-net heads+channels)"
     once = "those of a pattern N:M, of any numbers (wanda-1:4), make one cut, with no search"
     parser.add_argument("--method", metavar="NAME", help=f"{what}; {once}")
@@ -50,7 +52,9 @@ def _density(text: str) -> float | dict[str, float]:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    density, settings, config = options.density, given_settings(options), checked_config(options)
+    density, settings = options.density, given_settings(options)
+    # A cut may need no task, and then goes for any model.
+    config = checked_config(options, judged="task" in settings)
     _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
@@ -65,6 +69,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     chosen = None if named is None else pruning_method(named)
     once = density is not None or (chosen is not None and chosen.pattern is not None)
     if once and "task" not in settings and chosen is not None and not needs_task(chosen):
+        if options.dry_run:
+            raise TombolaError(f"a cut of {chosen.words} asks for no task, and is timed by none; leave --dry-run out")
         return _cut_alone(options, config, chosen)
     weights = chosen is not None and chosen.kind == "weights"
     session = Session.open(config)
@@ -80,9 +86,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         changed["neuron_block"] = settings.get("neuron_block", 1)
     session = replace(session, config=session.config.replaced(**changed))
     cost, weight = _cost(session, method, once=once)
+    if options.dry_run:
+        return expected(options, session, model, cost)
     with (
         publish(options.out) as draft,
-        session.bars(f"{'prune' if once else 'search'} {method}", cost, weight) as bars,
+        session.bars(f"{'prune' if once else 'search'} {chosen.words}", cost, weight) as bars,
     ):
         trail = Trail(session, draft, anatomy, chosen.name, options.seed)
         if once:
@@ -102,7 +110,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         }
         scores = _scores(read_row(place / "pruned"), read_row(trail.seed_folder.full), session.task.metric)
     if not options.json:
-        print(f"{_kept(good.sites, result)}: {scores}: {result['ticket']}")
+        say(f"{_kept(good.sites, result)}: {scores}: {result['ticket']}")
     return result
 
 
@@ -132,7 +140,7 @@ def _cut_alone(options: argparse.Namespace, config: "StudyConfig", method: "Prun
         ticket.save(place)
         result = {"ticket": str(options.out / place.relative_to(draft)), **_sizes(ticket, dissect(model))}
     if not options.json:
-        print(f"{_kept(ticket.sites, result)}, not scored, as no --task is given: {result['ticket']}")
+        say(f"{_kept(ticket.sites, result)}, not scored, as no --task is given: {result['ticket']}")
     return result
 
 
@@ -218,7 +226,7 @@ def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
 
     return (
         " and ".join(counted(survivors[kind], kind) for kind in sites)
-        or f"{1 - survivors['sparsity']:.1%} of the weights"
+        or f"{100 * (1 - survivors['sparsity']):.1f} % of the weights"
     )
 
 

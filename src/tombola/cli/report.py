@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tombola.cli.command import Command, check_exists
+from tombola.cli.command import Command, say
 from tombola.foundations.plurals import plural
 
 
@@ -15,7 +15,11 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    check_exists(options.folder, "give the folder of a study, or make one with `tombola study`")
+    from tombola.study.folder_layout import COMPARISON, TRANSFER
+    from tombola.study.study_record import read_record
+
+    if not any((options.folder / name).is_file() for name in (COMPARISON, TRANSFER)):
+        read_record(options.folder)
     from tombola import report
 
     found: dict[str, Any] = {}
@@ -26,9 +30,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         found = {"export": str(options.export), "files": export(options.folder, options.export)}
     path = report.build(options.folder)
     if not options.json:
-        print(path)
+        say(str(path))
         if found:
-            print(f"{plural(len(found['files']), 'file')} in {options.export}")
+            say(f"{plural(len(found['files']), 'file')} in {options.export}")
     return {"report": str(path), **found}
 
 

@@ -4,20 +4,21 @@ import argparse
 import time
 from typing import Any
 
-from tombola.cli.command import Command, add_out, checked_config
-from tombola.cli.given_ticket import add_ticket, check_ticket, load_ticket, method_of, score_line, seed_of
+from tombola.cli.command import Command, add_out, checked_config, say
+from tombola.cli.dry_run import add_dry_run, expected
+from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ticket(parser, required=True)
     add_out(parser, "new folder of the model, with its scores in a study's layout: report and score read it")
+    add_dry_run(parser)
     parser.add_argument("--seed", type=int, help="of output layer, order and dropout (the ticket's own, else 0)")
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    config = checked_config(options)
-    check_ticket(options.ticket)
+    config = checked_config(options, trained=False)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.foundations.resources import keep_freed_memory
@@ -41,6 +42,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     ticket.check(anatomy := dissect(model))
     session.check_memory(model, "training")
     cost = TRAINING_COST * session.config.recipe.epochs * session.task.size("train") + session.task.size("dev")
+    if options.dry_run:
+        return expected(options, session, model, cost)
     with publish(options.out) as draft, session.bars("retrain", cost, TRAINING_COST) as bars:
         trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
         name = trail.add_ticket(ticket)
@@ -56,7 +59,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trail.finish(options.typed, "retrained")
         result = {"model": str(options.out), **trail.score_entry(trail.ticket(name) / "retrained")}
     if not options.json:
-        print(f"{score_line(result)}: {options.out}")
+        say(f"{score_line(result)}: {options.out}")
     return result
 
 

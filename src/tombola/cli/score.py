@@ -4,10 +4,9 @@ import argparse
 import warnings
 from typing import Any
 
-from tombola.cli.command import Command, add_out, checked_config
+from tombola.cli.command import Command, add_out, checked_config, say
 from tombola.cli.given_ticket import (
     add_ticket,
-    check_ticket,
     load_ticket,
     method_of,
     other_weights,
@@ -25,8 +24,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     config = checked_config(options)
-    if options.ticket is not None:
-        check_ticket(options.ticket)
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.evaluation import evaluate
     from tombola.study.session import Session
@@ -65,7 +62,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             trail.finish(options.typed, "pruned")
             result = {**trail.score_entry(place), "folder": str(options.out)}
     if not options.json:
-        print(score_line(result) if options.out is None else f"{score_line(result)}: {options.out}")
+        say(score_line(result) if options.out is None else f"{score_line(result)}: {options.out}")
     return result
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_continue, given_settings, seeds
+from tombola.cli.command import Command, add_continue, given_settings, say, seeds
 from tombola.foundations.atomic_files import read_json, read_lines
-from tombola.foundations.errors import printable
+from tombola.foundations.figures import figures
 
 if TYPE_CHECKING:
     from tombola.study.study import Study
@@ -67,6 +67,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         return {"sample": sample}
     config.check_names(asked.seeds)
     if options.dry_run:
+        config.check_models(asked.seeds)
         return _planned(_study(asked, options), options)
     from tombola.foundations.plain_table import PlainTable
     from tombola.study.finished_run import NAME, FinishedRun
@@ -76,16 +77,16 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         folder, run = found
         print(f"all {run.steps} steps are done", file=sys.stderr)
     else:
+        # A finished study needs no model any more.
+        config.check_models(asked.seeds)
         folder = _make(asked, options)
         run = FinishedRun.read(folder / NAME)
     report = folder / "report.html"
     if not options.json:
-        console = Console(markup=False)
         for table in run.tables:
-            console.print(PlainTable.of_entry(table))
-        for line in run.lines:
-            console.print(printable(line), highlight=False)
-        console.print(printable(f"report: {report}"), highlight=False, soft_wrap=True)
+            Console(markup=False).print(PlainTable.of_entry(table))
+        for line in (*run.lines, f"report: {report}"):
+            say(line)
     return {
         "folder": str(folder),
         "report": str(report),
@@ -148,10 +149,10 @@ def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
         console.print(
             f"steps: {len(found.left)} to run, {found.done} done\n"
             f"expected time: {in_words(found.seconds)}, with --workers {found.workers}\n"
-            f"models on disk: {found.bytes / 1e6:,.1f} MB more at most",
+            f"models on disk: {figures(found.bytes / 1e6, 1)} MB more at most",
             highlight=False,
         )
-        console.print(printable(f"folder: {study.folder}"), highlight=False, soft_wrap=True)
+        say(f"folder: {study.folder}")
     return {
         "folder": str(study.folder),
         "steps": [{"step": what, "seconds": round(seconds, 3)} for what, seconds in found.left],

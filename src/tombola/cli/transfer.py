@@ -4,10 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from tombola.cli.command import Command, add_out, check_exists, names, seeds
-from tombola.foundations.errors import TombolaError, printable
+from tombola.cli.command import Command, add_out, names, say, seeds
+from tombola.cli.dry_run import add_dry_run, expected_seconds
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,18 +15,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", type=names, default=(), metavar="weights", help="which (all that every study has)")
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1", help="which (all that every study has)")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code that comes with their model")
-    parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
+    add_dry_run(parser)
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    for place in options.studies:
-        check_exists(place, "give folders of studies, as `tombola study` writes them")
-    if len(options.studies) < 2:
-        raise TombolaError("transfer is between tasks; give the folders of two studies at least")
+    from tombola.study.study_record import check_together
+
+    # Once more when they are opened: this takes no PyTorch.
+    check_together(options.studies)
     from tombola import report
     from tombola.analysis.transfer import Transfer
     from tombola.foundations.resources import keep_freed_memory
-    from tombola.study.estimates import in_words
     from tombola.study.transfer_study import TransferStudy
 
     keep_freed_memory()
@@ -40,17 +37,13 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trust_remote_code=options.trust_remote_code,
     )
     if options.dry_run:
-        seconds = transferring.estimate()
-        if not options.json:
-            print(f"expected time: {in_words(seconds)}")
-        return {"seconds": round(seconds, 1)}
+        return expected_seconds(options, transferring.estimate())
     found = Transfer.read(transferring.run())
     path = report.build(options.out)
     if not options.json:
-        console = Console(markup=False)
         for cell in found.cells:
-            console.print(printable(f"{cell.method}: {cell.sentence()}"), highlight=False)
-        console.print(printable(f"report: {path}"), highlight=False, soft_wrap=True)
+            say(f"{cell.method}: {cell.sentence()}")
+        say(f"report: {path}")
     return {**found.entry(), "report": str(path)}
 
 

@@ -44,6 +44,19 @@ def installed(group: str) -> Mapping[str, EntryPoint]:
     return MappingProxyType(found)
 
 
+def take_installed(group: str, what: str, take: Callable[[str, EntryPoint], object]) -> None:
+    """Hand each entry point of a group to `take`; what that refuses, or cannot import, is left out, with a warning."""
+    for name, entry in installed(group).items():
+        try:
+            take(name, entry)
+        # Whatever somebody else's package raises: it must not take the others with it.
+        except Exception as error:
+            package, why = _package(entry), reason(error)
+            warnings.warn(
+                f"the {what} {name} of the package {package} is left out: {why}; mend or uninstall it", stacklevel=3
+            )
+
+
 def _package(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist else entry.value
 

@@ -19,6 +19,7 @@ from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
 from tombola.checkpoints.model_libraries import library_of
 from tombola.foundations.atomic_files import temporary_folder
+from tombola.foundations.figures import decimals
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.foundations.plain_table import PlainTable
 from tombola.foundations.plurals import plural
@@ -316,9 +317,9 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
     several, steps = costs.variants.values(), costs.steps
     batches = costs.variants["dense"].seconds
     largest = max(batches)
-    yield "parameters, M", ".2f", [one.parameters / 1e6 for one in several]
-    yield "parameters on disk, MB", *_megabytes([one.disk for one in several])
-    yield "multiply-adds, M", ",.0f", [one.multiply_adds / 1e6 for one in several]
+    yield "parameters, M", *_millions([one.parameters for one in several])
+    yield "parameters on disk, MB", *_millions([one.disk for one in several])
+    yield "multiply-adds, M", *_millions([one.multiply_adds for one in several])
     for batch in batches:
         title = f"{'latency' if steps is None else 'step'}, batch {batch}, ms"
         yield title, ",.1f", [one.seconds[batch] * 1e3 for one in several]
@@ -327,17 +328,16 @@ def _rows(costs: Costs) -> Iterator[tuple[str, str, list[float | None]]]:
         yield f"examples/s, batch {largest}", ",.1f", [one.throughput for one in several]
     else:
         yield f"images/s, batch {largest}", ",.2f", [one.throughput / steps for one in several]
-    yield "parameters in memory, MB", *_megabytes([one.weights for one in several])
+    yield "parameters in memory, MB", *_millions([one.weights for one in several])
     for batch in batches:
-        yield f"activations, batch {batch}, MB", *_megabytes([one.activations.get(batch) for one in several])
-    yield f"peak of the process, batch {largest}, MB", *_megabytes([one.memory for one in several])
+        yield f"activations, batch {batch}, MB", *_millions([one.activations.get(batch) for one in several])
+    yield f"peak of the process, batch {largest}, MB", *_millions([one.memory for one in several])
 
 
-def _megabytes(sizes: Sequence[int | None]) -> tuple[str, list[float | None]]:
-    """Format of sizes in MB, of which small networks have less than one, and the sizes."""
-    largest = max((size for size in sizes if size is not None), default=0)
-    shown = ".3f" if largest < 1e6 else ".1f" if largest < 1e8 else ",.0f"
-    return shown, [None if size is None else size / 1e6 for size in sizes]
+def _millions(sizes: Sequence[int | None]) -> tuple[str, list[float | None]]:
+    """Format of counts and sizes in millions, in which the largest has three figures, and the numbers."""
+    found = [None if size is None else size / 1e6 for size in sizes]
+    return f",.{decimals(max((one for one in found if one is not None), default=0))}f", found
 
 
 def sentence(costs: Costs) -> str:
@@ -345,6 +345,6 @@ def sentence(costs: Costs) -> str:
     batch = max(costs.variants["dense"].seconds)
     return (
         f"The shrunk model's theoretical speed-up, by its multiply-adds, is {costs.theoretical_speedup():.2f}; "
-        f"at batch {batch} {costs.measured_speedup():.2f} is measured: {costs.share():.0%} of it "
-        f"({costs.share(processor=True):.0%} in processor time)."
+        f"at batch {batch} {costs.measured_speedup():.2f} is measured: {100 * costs.share():.0f} % of it "
+        f"({100 * costs.share(processor=True):.0f} % in processor time)."
     )

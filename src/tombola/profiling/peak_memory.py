@@ -67,8 +67,8 @@ def _run(job: Mapping[str, Any]) -> int | None:
 
     from tombola.architectures.dummy_inputs import dummy_inputs
     from tombola.checkpoints.model_libraries import library_at, load_any
-    from tombola.checkpoints.refusals import MARK
     from tombola.checkpoints.shrunk_folder import load_shrunk
+    from tombola.checkpoints.sources import MARK
     from tombola.subnetworks.gates import Variant, forward
     from tombola.subnetworks.subnetwork import masked
     from tombola.tickets.ticket import Ticket

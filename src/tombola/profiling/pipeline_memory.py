@@ -19,8 +19,9 @@ from tombola.architectures.denoisers import PARTS
 from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints import denoisers
 from tombola.checkpoints.denoisers import index_of, reading
-from tombola.checkpoints.refusals import MARK, refuse_other_shapes
+from tombola.checkpoints.refusals import refuse_other_shapes
 from tombola.checkpoints.shrunk_folder import blank_shrunk
+from tombola.checkpoints.sources import MARK
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.profiling.known_pipelines import KnownPipeline
 from tombola.profiling.tensor_memory import Need, bytes_of, estimate

@@ -6,7 +6,6 @@ from dataclasses import replace
 from torch import nn
 
 from tombola.architectures.dissect import dissect
-from tombola.checkpoints.semi_structured import PATTERN, prune_semi_structured
 from tombola.foundations.errors import TombolaError, check_number, memory_errors
 from tombola.foundations.progress import Progress
 from tombola.pruning.evaluation import EvaluationOptions, evaluate
@@ -130,9 +129,6 @@ def single_cut(
         if chosen.grouping is not None:
             assert task is not None
             return _most_important_groups(model, task, chosen, density, evaluation), None
-    if (chosen.criterion, chosen.pattern) == ("magnitude", PATTERN):
-        # Matrices that the pattern does not divide stay whole.
-        return prune_semi_structured(model).with_provenance(ticket="good"), None
     pruner = WeightPruner(model, task, chosen, options, seed)
     found = pruner.prune(None if density is None else 1 - density, evaluation.progress)
     return found.ticket.with_provenance(ticket="good"), found.model if pruner.updates else None

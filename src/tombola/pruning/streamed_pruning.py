@@ -33,7 +33,8 @@ from tombola.pruning.calibration import Calibration, calibration_inputs
 from tombola.pruning.weight_criteria import WeightCut, check_finite, check_stored, prunable_anatomy
 from tombola.pruning.weight_pruning import masks_without_data, prune_by_blocks, record
 from tombola.subnetworks.recognition import recognise
-from tombola.tickets.ticket import BESIDE, MASKS, bits, write_head
+from tombola.tickets.ticket import bits, write_head
+from tombola.tickets.ticket_files import BESIDE, MASKS
 
 _SPARE = 1 << 26
 """Bytes that a disk shall have free beyond the shards and masks."""
@@ -298,7 +299,8 @@ def _write_card(folder: Path, kind: str, cut: WeightCut, found: PrunedCheckpoint
     lines = [
         f"# A pruned {kind}",
         f"Written by Tombola: {found.survivors:,} of {found.weights:,} prunable weights survive; the others "
-        f"({found.sparsity:.1%}) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are the original's.",
+        f"({100 * found.sparsity:.1f} %) are zeros. Criterion: {plain(cut.criterion)}, {how}. The shapes are "
+        "the original's.",
         f'```python\nfrom transformers import {kind}\nmodel = {kind}.from_pretrained(".")  # this folder\n```',
         '`tombola.Ticket.load("ticket")` reads which weights survive. No scores were measured.',
     ]

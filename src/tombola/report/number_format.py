@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Callable
 
+from tombola.foundations import figures
+
 MISSING = "–"
 
 
@@ -24,24 +26,16 @@ def share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-@_or_missing
-def count(value: float) -> str:
-    """A count; a mean over seeds keeps one decimal unless it is whole."""
-    return f"{value:,.0f}" if value == round(value) or value >= 1000 else f"{value:,.1f}"
-
-
-@_or_missing
-def short_count(value: float) -> str:
-    """A count in three figures or so: `5.12 M`, `85.1 M`, `4,608`."""
-    if value < 1e5:
-        return count(value)
-    return f"{value / 1e6:.2f} M" if value < 1e7 else f"{value / 1e6:,.1f} M"
+count = _or_missing(figures.count)
+"""A count; a mean over seeds keeps one decimal unless it is whole."""
+short_count = _or_missing(figures.short_count)
+"""A count in three figures or so: `5.12 M`, `85.1 M`, `4,608`."""
 
 
 @_or_missing
 def megabytes(size: float) -> str:
     """Bytes as MB (10^6), of which a small network has less than one."""
-    return f"{size / 1e6:.3f}" if size < 1e6 else f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
+    return figures.figures(size / 1e6) if size < 1e6 else f"{size / 1e6:.1f}" if size < 1e8 else f"{size / 1e6:,.0f}"
 
 
 @_or_missing

@@ -13,7 +13,8 @@ from tombola.foundations.errors import TombolaError, unknown
 from tombola.foundations.shown import Shown
 from tombola.report.study_data import StudyData, read_study
 from tombola.study.results import Row, TicketVerdict
-from tombola.tickets.ticket import HEAD, Ticket
+from tombola.tickets.ticket import Ticket
+from tombola.tickets.ticket_files import HEAD
 
 T = TypeVar("T")
 

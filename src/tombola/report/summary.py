@@ -13,6 +13,7 @@ from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.labels import SCORED, STAGES
 from tombola.study.results import Row
+from tombola.study.study_record import read_record
 from tombola.tickets.pruning_methods import METHODS, in_order
 
 SIZES = ("weights", "sparsity", "bytes", "seconds")
@@ -82,15 +83,7 @@ def read_rows(folder: Path) -> tuple[Row, ...]:
     Raises:
         TombolaError: the folder holds no study, the study has no results yet, or a row is damaged.
     """
-    if not folder.is_dir():
-        raise TombolaError(f"{folder} does not exist; give the folder of a study, or make one with `tombola study`")
-    if not (folder / "study.json").is_file():
-        if any(folder.rglob("good/ticket.json")):
-            raise TombolaError(
-                f"{folder} holds tickets without scores; give one a score with `tombola score --ticket {folder} --out "
-                "DIR`, whose folder has a report"
-            )
-        raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
+    read_record(folder)
     path = folder / "results.jsonl"
     lines = read_lines(path) if path.is_file() else []
     if not lines:

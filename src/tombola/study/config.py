@@ -303,6 +303,20 @@ class StudyConfig(TaskOptions):
         for seed in seeds if self.full is not None else ():
             check_source(self.full_of(seed))
 
+    def check_models(self, seeds: Sequence[int] = (), *, trained: bool = False) -> Mapping[str, Any]:
+        """Configuration of the model, after a look at it, and at those of the seeds' full models.
+
+        Args:
+            seeds: whose full models are looked at too, where `full` names them.
+            trained: the model has to be fine-tuned already.
+
+        Raises:
+            TombolaError: a model cannot be found, or its configuration is not one of this task's.
+        """
+        for seed in seeds if self.full is not None else ():
+            self.regime.check_model(self, self.regime_settings, self.full_of(seed), trained=True)
+        return self.regime.check_model(self, self.regime_settings, self.model, trained=trained)
+
     def open_task(self) -> "Task":
         """The study's task: its data, with what its model needs to read it.
 

@@ -108,7 +108,7 @@ def cross_seed_steps(contexts: Sequence[SeedContext], survivors: CrossSeedFolder
     for context, method, name in itertools.product(contexts, methods, SUPER_TICKETS):
         home = survivors.scores(method, name, context.seed_folder.seed)
         needs = (survivors.folder / method, context.seed_folder.full)
-        label = f"seed {context.seed_folder.seed}: %s {name.replace('-', ' ')} of {in_words(method)}"
+        label = f"seed {context.seed_folder.seed}: %s {name} of {in_words(method)}"
         score = functools.partial(_score, context, survivors.ticket(method, name), home)
         pruned, retrained = (functools.partial(score, stage) for stage in STAGES)
         mend = functools.partial(context.write_interval, home / "pruned")

@@ -199,7 +199,7 @@ class _Source:
                 names.append("model")
             if setting.config.rewinding.initial_state != self.trained.rewinding.initial_state:
                 names.append("rewind")
-        reasons = [f"{name} is {there.get(name)} there and {here.get(name)} here" for name in names]
+        reasons = [f"{name} is {_said(there.get(name))} there and {_said(here.get(name))} here" for name in names]
         if self.seed_folder.seed != seed:
             reasons.append(f"they are of {self.seeds}, not of seed {seed}")
         if not reasons and read_row(self.seed_folder.full)["n"] != setting.task.size("dev"):
@@ -210,6 +210,13 @@ class _Source:
         """True if a setting's model is its full model, or that with the weights that the method left."""
         full = self.seed_folder.full if setting.task.saved(self.seed_folder.full) else self.config.model
         return any(_same(setting.config.model, one) for one in (full, self.seed_folder.updated(self.method)))
+
+
+def _said(value: object) -> str:
+    """A setting's value as a user writes it."""
+    if value is None:
+        return "not given"
+    return ",".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _trained(model: str) -> StudyConfig | None:

@@ -27,6 +27,7 @@ from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.study.step_record import StepRecord
 from tombola.study.study_folder import StudyFolder
+from tombola.study.study_record import NAME, check_together, read_record
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
 from tombola.tickets.site_groups import site_groups_of
@@ -64,13 +65,8 @@ class FinishedStudy(StudyFolder):
         Raises:
             TombolaError: it holds no study, or a damaged one.
         """
-        path = folder / "study.json"
-        if not path.is_file():
-            raise TombolaError(f"{folder} holds no study (study.json is missing); make one with `tombola study`")
         check_not_renewed(folder)
-        values = read_json(path)
-        if not values.get("hash"):
-            raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
+        path, values = folder / NAME, read_record(folder)
         try:
             config = StudyConfig.recorded(values["config"], trust_remote_code=trust_remote_code)
             identity, signature = config.identity(), str(values["architecture"]["signature"])
@@ -127,24 +123,14 @@ class TransferStudy:
         trust_remote_code: bool = False,
     ) -> None:
         self.out = out
+        check_together(folders)
         self.studies = [FinishedStudy.read(folder, trust_remote_code=trust_remote_code) for folder in folders]
-        if len(self.studies) < 2:
-            raise TombolaError("transfer is between tasks; give the folders of two studies at least")
-        first = self.studies[0]
-        for other in self.studies[1:]:
-            if other.signature != first.signature:
-                raise TombolaError(
-                    f"{first.folder} is of a model {first.signature}, {other.folder} of {other.signature}; tickets fit "
-                    "one architecture only"
-                )
         models = {fingerprint(study.config.model): study.config.model for study in self.studies}
         if len(models) > 1:
             raise TombolaError(
                 f"the studies are of different models ({', '.join(sorted(models.values()))}); a ticket transfers "
                 "between tasks of one pre-trained model"
             )
-        if len({study.task for study in self.studies}) < len(self.studies):
-            raise TombolaError("two of the studies are of one task; give one study of each task")
         self.methods = tuple(methods) or _common([study.config.methods for study in self.studies])
         done = [[s for s in one.seeds if all(one.retrained(s, m) for m in self.methods)] for one in self.studies]
         self.seeds = tuple(seeds) or _common(done) or _common([study.seeds for study in self.studies])

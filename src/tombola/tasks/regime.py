@@ -123,6 +123,18 @@ class Regime(ABC):
         """Raise a TombolaError where what every task is opened with and the regime's `own` settings do not fit."""
         return
 
+    def check_model(self, options: TaskOptions, own: Any, source: str, *, trained: bool) -> Mapping[str, Any]:
+        """Configuration of a model; a TombolaError where there is none, or it says that it cannot be of the task.
+
+        Nothing here takes PyTorch: it is for what can be told at once. A regime that does not say knows no files.
+
+        Args:
+            options, own: as of `check`.
+            source: of the model.
+            trained: it has to be fine-tuned already, where the regime fine-tunes.
+        """
+        return {}
+
     def judged_by(self, options: TaskOptions, own: Any) -> dict[str, Any]:
         """Settings that decide which rows judge, and what is asked of them: where they are equal, scores compare."""
         names = ("dev_rows", "max_length", "search_split", "search_rows")

@@ -1,15 +1,15 @@
 """Regimes by the names of their tasks: those of Tombola, and those that others register."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.checkpoints.sources import beside
 from tombola.foundations.errors import TombolaError, did_you_mean, system_errors
 from tombola.foundations.parsing import is_hub_id
+from tombola.foundations.registry import take_installed
 from tombola.foundations.settings import setting_fields
 from tombola.tasks.regime import Regime, RegimeSettings, TaskOptions
 
@@ -85,20 +85,14 @@ def regimes() -> tuple[Regime, ...]:
     """Regimes, Tombola's first; one of an installed package that cannot be taken is left out, with a warning."""
     if not registered:
         registered.update({name: import_module(f"tombola.tasks.{name}.regime").REGIME for name in _OURS})
-        for entry in entry_points(group=ENTRY_POINTS):
-            try:
-                regime = entry.load()
-                register(regime)
-                _installed.add(regime.name)
-            # Whatever somebody else's package raises: it must not take the other regimes with it.
-            except Exception as error:
-                package = entry.dist.name if entry.dist else entry.value
-                reason = " ".join(str(error).split()) or type(error).__name__
-                warnings.warn(
-                    f"the regime {entry.name} of the package {package} is left out: {reason}; mend or uninstall it",
-                    stacklevel=2,
-                )
+        take_installed(ENTRY_POINTS, "regime", _take)
     return tuple(registered.values())
+
+
+def _take(_: str, entry: EntryPoint) -> None:
+    regime = entry.load()
+    register(regime)
+    _installed.add(regime.name)
 
 
 def is_installed(regime: Regime) -> bool:

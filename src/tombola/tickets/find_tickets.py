@@ -1,14 +1,18 @@
 """Finding tickets in folders: single ones, studies, sweeps, imported trees."""
 
 import filecmp
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind
-from tombola.tickets.ticket import BESIDE, HEAD, MASKS, Ticket
+from tombola.tickets.ticket_files import BESIDE, HEAD, MASKS, read_head
+
+if TYPE_CHECKING:
+    from tombola.tickets.ticket import Ticket
 
 NO_TASK = "unknown task"
 """Name for the task of tickets whose provenance names none."""
@@ -34,8 +38,11 @@ class FoundTicket:
     task: str
     seed: str
 
-    def load(self) -> Ticket:
+    def load(self) -> "Ticket":
         """Read the ticket."""
+        # It takes PyTorch, seconds to import, which a list of folders should not wait for.
+        from tombola.tickets.ticket import Ticket
+
         return Ticket.load(self.folder)
 
 
@@ -124,18 +131,14 @@ def _inside(place: Path, ticket: str) -> list[Path]:
 
 
 def _look(folder: Path) -> FoundTicket:
-    head = read_json(folder / HEAD)
-    provenance = head.get("provenance")
-    if head.get("kind") not in TICKET_KINDS or not isinstance(provenance, Mapping):
-        # Loading says what is wrong with it.
-        Ticket.load(folder)
-        raise TombolaError(f"the ticket in {folder} is damaged: its provenance is no object; find it again")
+    head = read_head(folder)
+    provenance = head["provenance"]
     task, seed = provenance.get("task"), provenance.get("seed")
     return FoundTicket(
         folder=folder,
         kind=head["kind"],
         method=str(provenance.get("method", head["kind"])),
-        architecture=str(head.get("architecture")),
+        architecture=head["architecture"],
         task=task if isinstance(task, str) and task else NO_TASK,
         seed=str(seed) if isinstance(seed, int | str) and seed != "" else "–",
     )

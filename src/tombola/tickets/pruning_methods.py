@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +9,7 @@ from typing import Literal
 from typing_extensions import override
 
 from tombola.foundations.errors import TombolaError, unknown
-from tombola.foundations.registry import check_name, installed
+from tombola.foundations.registry import check_name, take_installed
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind, kinds_in_words
 
 Grouping = Literal["kv-groups", "layers"]
@@ -165,15 +164,7 @@ def forget_criterion(name: str) -> None:
     _words.pop(name, None)
 
 
-def _add_installed() -> None:
-    for name in installed(CRITERIA_ENTRY_POINTS):
-        try:
-            add_criterion(name)
-        except TombolaError as error:
-            warnings.warn(f"a criterion of an installed package is left out: {error}", stacklevel=2)
-
-
-_add_installed()
+take_installed(CRITERIA_ENTRY_POINTS, "criterion", lambda name, _: add_criterion(name))
 
 
 def pruning_method(name: str) -> PruningMethod:

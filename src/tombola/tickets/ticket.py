@@ -19,9 +19,9 @@ from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.frozen_dict import FrozenDict
-from tombola.foundations.parsing import json_value
 from tombola.foundations.shown import Shown
 from tombola.tickets.kinds import BLOCK, TICKET_KINDS, TicketKind, kinds_in_words
+from tombola.tickets.ticket_files import FORMAT, HEAD, MASKS, MEND, read_head
 
 
 def every_site(anatomy: Anatomy) -> TicketKind:
@@ -30,13 +30,6 @@ def every_site(anatomy: Anatomy) -> TicketKind:
         return "heads+channels" if anatomy.attentions else "channels"
     present = [kind for kind in ("heads", "mlps") if any(anatomy.sizes(kind))]
     return cast(TicketKind, "+".join(present or ["heads"]))
-
-
-FORMAT = 1
-HEAD, MASKS = FILES = ("ticket.json", "masks.safetensors")
-"""The files of a ticket: all but its masks, and these."""
-BESIDE = "ticket"
-"""Folder of a ticket in that of a model for other tools, which take every safetensors file there for weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,31 +300,13 @@ class Ticket(Shown):
             TombolaError: no ticket there, or one of its files is damaged or of a newer format.
         """
         folder = Path(folder)
-        path = folder / HEAD
-        what, mend = f"the ticket in {folder}", "find it again"
-        with reading(what, mend):
-            for one in (path, folder / MASKS):
-                if not one.exists():
-                    raise TombolaError(
-                        f"no ticket in {folder}: {one.name} is missing; give the folder of a ticket, such as good/"
-                    )
-            head = json_value(path.read_bytes(), what, mend)
-            if head["format"] != FORMAT:
-                raise TombolaError(f"{path} has format {head['format']}, this Tombola reads {FORMAT}; update Tombola")
-            if not isinstance(head["architecture"], str):
-                raise ValueError("its architecture is no text")
-            if head["kind"] not in TICKET_KINDS or not head["shapes"]:
-                raise ValueError(f"no masks of {head['kind']}")
+        head = read_head(folder)
+        with reading(f"the ticket in {folder}", MEND):
             masks = {}
-            with safe_open(folder / MASKS, "pt") as file:
+            with safe_open(folder / MASKS, "np") as file:
                 for name, shape in head["shapes"].items():
-                    if not shape or any(type(size) is not int or size < 1 for size in shape):
-                        raise ValueError(f"{name} has the shape {shape}")
-                    packed, size = file.get_tensor(name).numpy(), math.prod(shape)
-                    # Unpacking would fill what lacks with zeros.
-                    if packed.shape != (-(-size // 8),):
-                        raise ValueError(f"{name} does not have {size} bits")
-                    masks[name] = torch.from_numpy(np.unpackbits(packed, count=size).astype(bool)).reshape(shape)
+                    flat = np.unpackbits(file.get_tensor(name), count=math.prod(shape))
+                    masks[name] = torch.from_numpy(flat.astype(bool)).reshape(shape)
             sizes = {name: tuple(found) for name, found in head.get("sizes", {}).items()}
             for name, found in sizes.items():
                 rows, width = len(masks[name]), masks[name][0].numel()

@@ -21,7 +21,8 @@ from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch
-from tombola.tasks.images.digits import PRESETS, TRAIN, digits, splits
+from tombola.tasks.images.digit_networks import PRESETS
+from tombola.tasks.images.digits import TRAIN, digits, splits
 from tombola.tasks.images.task import Images, ImageTask, ImageTaskOptions
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train

@@ -203,7 +203,7 @@ class _Run:
         if first is None:
             return f"{of}: there is nothing that could be cut"
         return (
-            f"{of}: the first cut, of {first.sparsity:.1%} of the weights, scores {first.score:.3f}, and the "
+            f"{of}: the first cut, of {100 * first.sparsity:.1f} % of the weights, scores {first.score:.3f}, and the "
             f"threshold is {self.bound:.3f}; lower it (--threshold), take smaller steps, or cut once to a size "
             "(--density)"
         )
@@ -228,7 +228,7 @@ class _Run:
         survivors, sparsity, matrices = ticket.survivors(anatomy), ticket.sparsity(anatomy), list[int]()
         if ticket.kind == "weights":
             matrices = [int(ticket.masks[matrix.name].sum()) for matrix in anatomy.matrices]
-            kept, importance = f"{1 - sparsity:.0%} of weights", None
+            kept, importance = f"{100 * (1 - sparsity):.0f} % of weights", None
         else:
             every = self.options.normalise_over == "all"
             importance = importance and importance.normalised(self.plan.normalise_layers, every=every)

@@ -10,6 +10,7 @@ from tombola.checkpoints.assets import fetch
 from tombola.foundations.errors import reading
 from tombola.tasks.data.corpus import Corpus, Texts
 
+TITLE = "Rotten Tomatoes"
 CLASSES = ("rotten", "fresh")
 DEV = 2000
 """Number of sentences that judge; the rest, about 10,750, train."""
@@ -39,7 +40,7 @@ def load() -> Corpus:
             ambiguous.add(key)
     dev, train = hold_out([key for key in reviews if key not in ambiguous], DEV)
     splits = {"train": [reviews[key] for key in train], "dev": [reviews[key] for key in dev]}
-    return Corpus("Rotten Tomatoes", {split: _texts(found) for split, found in splits.items()}, CLASSES)
+    return Corpus(TITLE, {split: _texts(found) for split, found in splits.items()}, CLASSES)
 
 
 def hold_out(texts: list[str], count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

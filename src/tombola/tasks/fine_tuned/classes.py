@@ -13,6 +13,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import NOTHING, Metric
 from tombola.metrics.statistics import interval, paired_difference
 from tombola.tasks.base import Output, Predictions
+from tombola.tasks.fine_tuned.class_order import order_of
 
 SURE = 0.999
 """Level at which a model's outputs are said to mean something else: a model at chance must not be accused."""
@@ -30,19 +31,7 @@ def class_order(model: nn.Module, classes: Sequence[str] | None, title: str) -> 
         TombolaError: the model has other outputs; `title` names the task.
     """
     names: dict[int, str] = getattr(getattr(model, "config", None), "id2label", None) or {}
-    wanted = 1 if classes is None else len(classes)
-    if len(names) != wanted:
-        raise TombolaError(f"the model has {len(names)} outputs, {title} needs {wanted}; give one fine-tuned on it")
-    if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
-        return None
-    places = {str(name).casefold(): index for index, name in names.items()}
-    if missing := [name for name in classes if name.casefold() not in places]:
-        raise TombolaError(
-            f"the model lacks the label {missing[0]!r} of {title}; it knows {', '.join(names.values())}: "
-            "rename the labels, or give a model fine-tuned on this task"
-        )
-    order = [places[name.casefold()] for name in classes]
-    return None if order == list(range(wanted)) else order
+    return order_of(names, classes, title)
 
 
 def balanced_weights(labels: NDArray[np.int64], classes: int) -> Tensor:

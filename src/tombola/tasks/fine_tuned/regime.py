@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typing_extensions import override
 
-from tombola.foundations.errors import TombolaError
+from tombola.checkpoints.sources import CONFIG, configuration
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.foundations.settings import Count, Flag, ProperShare, Text, described, settings
 from tombola.tasks.data.glue import GLUE
+from tombola.tasks.fine_tuned.class_order import order_of
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
@@ -38,6 +40,17 @@ SEEDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"paper": (1337, 42, 86,
 _GROUP = "labelled texts"
 OTHER_METRICS = ("token_accuracy", "entity_f1", "answer_f1", "exact_match", "rouge1", "rouge2", "rougeL")
 """Metrics of other task types, which data without one may turn out to be of."""
+_HEADS: Mapping[str, str] = MappingProxyType(
+    {
+        "text-classification": "ForSequenceClassification",
+        "token-classification": "ForTokenClassification",
+        "multiple-choice": "ForMultipleChoice",
+        "question-answering": "ForQuestionAnswering",
+        "image-classification": "ForImageClassification",
+        "text2text-generation": "ForConditionalGeneration",
+    }
+)
+"""Part of the names of the classes of transformers that have a task type's output layer."""
 _setting = described(_GROUP)
 
 
@@ -124,6 +137,42 @@ class FineTunedRegime(Regime):
             raise TombolaError(f"{given} is for the task type text-classification, not for {own.task_type}")
 
     @override
+    def check_model(
+        self, options: TaskOptions, own: FineTunedSettings, source: str, *, trained: bool
+    ) -> Mapping[str, Any]:
+        said = configuration(source)
+        # Its files may hold anything.
+        with one_line(f"the {CONFIG} of {source} cannot be read", "save the model again"):
+            self._check_outputs(options.task, own.task_type, source, said, trained=trained)
+        return said
+
+    def _check_outputs(self, task: str, kind: str, source: str, said: Mapping[str, Any], *, trained: bool) -> None:
+        """Raise a TombolaError where a configuration says that a model has no outputs for a task, or others."""
+        names, known = [*map(str, said.get("architectures") or ())], task in (*GLUE, "rotten-tomatoes")
+        if not names or "auto_map" in said:
+            return
+        # Of one's own data the columns may have to tell.
+        heads = [_HEADS["text-classification"]] if known else [_HEADS[kind]] if kind in _HEADS else [*_HEADS.values()]
+        if not any(head in name for head in heads for name in names):
+            if trained:
+                raise TombolaError(
+                    f"{source} was not fine-tuned: it is a {names[0]}, without an output layer for the task; "
+                    "fine-tune it first (tombola study does), or give the folder of a fine-tuned model"
+                )
+            return
+        if known:
+            default = {place: f"LABEL_{place}" for place in range(said.get("num_labels", 2))}
+            outputs = {int(place): str(name) for place, name in (said.get("id2label") or default).items()}
+            title, classes = _classes(task)
+            if trained:
+                order_of(outputs, classes, title)
+            elif len(outputs) != (wanted := 1 if classes is None else len(classes)):
+                raise TombolaError(
+                    f"{source} was fine-tuned for another number of labels: it has {len(outputs)} outputs, and "
+                    f"{wanted} are needed; start from a pre-trained model without an output layer"
+                )
+
+    @override
     def open(self, options: TaskOptions, own: FineTunedSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
@@ -158,6 +207,17 @@ class FineTunedRegime(Regime):
                 benchmark="glue" if options.task in GLUE else None,
             ),
         )
+
+
+def _classes(task: str) -> tuple[str, tuple[str, ...] | None]:
+    """Title and classes of a task that has a name; no classes where it predicts a value."""
+    from tombola.tasks.data import rotten_tomatoes
+
+    return (
+        (GLUE[task].title, GLUE[task].classes or None)
+        if task in GLUE
+        else (rotten_tomatoes.TITLE, rotten_tomatoes.CLASSES)
+    )
 
 
 def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tuple[int, int], **more: Any) -> Any:

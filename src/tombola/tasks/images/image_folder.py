@@ -92,7 +92,7 @@ def features(train: Images, dev: Images) -> FeatureSpace:
     assert dev.labels is not None
     right = space.classify(space(dev.pixels).numpy()) == dev.labels.numpy()
     # A classifier that knows little is a space that says little.
-    space.name = f"{Classifier.name}, right for {right.mean():.0%} of the held-out ones"
+    space.name = f"{Classifier.name}, right for {100 * right.mean():.0f} % of the held-out ones"
     return space
 
 

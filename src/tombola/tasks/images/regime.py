@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
+from tombola.checkpoints.sources import configuration
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.settings import Count, Text, described, settings
+from tombola.tasks.images.digit_networks import PRESETS
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
 
 if TYPE_CHECKING:
@@ -115,6 +117,20 @@ class ImageRegime(Regime):
             raise TombolaError("the task images needs the folder of your images; give it as data (--data DIR)")
         if options.task != "images" and (names := changed(own)):
             raise TombolaError(f"{names[0]} is for the task images, not for {options.task!r}")
+
+    @override
+    def check_model(self, options: TaskOptions, own: ImageSettings, source: str, *, trained: bool) -> Mapping[str, Any]:
+        if options.task == "digits" and source in PRESETS:
+            if trained:
+                raise TombolaError(f"{source} is a network without weights; give the folder of a trained one")
+            return {}
+        said = configuration(source)
+        if said and "_class_name" not in said:
+            kind = said.get("model_type", "model")
+            raise TombolaError(
+                f"{source} holds a {kind} of another library, which is no model of diffusers; give one that is"
+            )
+        return said
 
     @override
     def open(self, options: TaskOptions, own: ImageSettings, name: str) -> "Task":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from typing_extensions import override
 
+from tombola.checkpoints.sources import configuration
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.settings import Count, Positive, Text, Whole, described, settings
@@ -52,6 +53,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 ADAPTER_LEARNING_RATE = 2e-4
 """Learning rate of QLoRA (Dettmers et al. 2023) up to 13 billion parameters: adapters start at nothing and need a
 larger one than weights that are fine-tuned."""
+_ENCODERS = frozenset(("bert", "roberta", "electra", "deberta-v2", "distilbert", "albert", "modernbert", "t5", "vit"))
 _RETAIN = r"\s*(?:([^<>=\s]+)\s*>=\s*)?([0-9]*\.?[0-9]+)\s*"
 _GROUP = "language models"
 _setting = described(_GROUP)
@@ -155,6 +157,18 @@ class LanguageRegime(Regime):
             raise TombolaError(f"lora_rank trains tickets again: {own.to_retrain}")
         if "lora_learning_rate" in changed(own) and not own.lora_rank:
             raise TombolaError("lora_learning_rate is that of adapters: say with lora_rank how large they are")
+
+    @override
+    def check_model(
+        self, options: TaskOptions, own: LanguageSettings, source: str, *, trained: bool
+    ) -> Mapping[str, Any]:
+        said = configuration(source)
+        kind = str(said.get("_class_name", said.get("model_type")))
+        if "_class_name" in said or (kind in _ENCODERS and not {"auto_map", "is_decoder"} & said.keys()):
+            raise TombolaError(
+                f"{source} is a {kind}, which is no causal language model; give one that predicts the next token"
+            )
+        return said
 
     @override
     def judged_by(self, options: TaskOptions, own: LanguageSettings) -> dict[str, Any]:
