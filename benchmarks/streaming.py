@@ -27,8 +27,7 @@ from tombola.foundations.atomic_files import write_json
 from tombola.profiling.peak_memory import peak
 from tombola.pruning.streamed_pruning import prune_checkpoint
 from tombola.pruning.weight_criteria import WeightCut
-from tombola.tickets.ticket import BESIDE
-from tombola.tickets.ticket_files import MASKS
+from tombola.tickets.ticket_files import BESIDE, MASKS
 
 GOAL = 2e9
 SPARSITY = 0.5

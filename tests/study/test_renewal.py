@@ -16,6 +16,7 @@ import pytest
 
 from builders import shared_folder, small_study
 from builders.renewed_study import assert_alike, assert_back, assert_renewed
+from builders.shared_folder import once
 from builders.small_study import read_rows, timeless
 from tombola.cli import main
 from tombola.foundations.atomic_files import read_json
@@ -129,7 +130,7 @@ def learned() -> Path:
             model.get_submodule("bert").save_pretrained(folder)  # type: ignore[operator]
         small_study.write_tokenizer(folder)
 
-    return small_study.once("learned-bert", write)
+    return once("learned-bert", write)
 
 
 def study_of(out: Path, rows: Path, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> Study:
