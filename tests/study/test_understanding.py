@@ -19,7 +19,6 @@ from builders import browser, lost_files, shared_folder, small_study
 from builders.language_models import WORDS, llama, tokenizer
 from builders.planted_text import plant
 from builders.renewed_study import assert_renewed
-from builders.shared_folder import home
 from tombola import report
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.generation_profile import GenerationProfile
@@ -503,7 +502,7 @@ def renewable(out: Path, **settings: Any) -> Study:
 
 @pytest.fixture(scope="module")
 def base() -> Study:
-    return small_study.run_once(renewable(home() / "renewed-language"))
+    return small_study.run_once(renewable(shared_folder.home() / "renewed-language"))
 
 
 @pytest.mark.exhaustive
