@@ -218,7 +218,10 @@ def test_a_result_that_is_listed_again_does_not_hold_those_that_lie_in_it(tmp_pa
     (tmp_path / "good").mkdir()
 
     def write(step: StudyStep) -> StudyStep:
-        return dataclasses.replace(step, run=lambda _: (step.result / "masks").write_text(""), mend=lambda: None)
+        def run(_: object) -> None:
+            (step.result / "masks").write_text("")
+
+        return dataclasses.replace(step, run=run, mend=lambda: None)
 
     write(search)(SILENT)
     inner = scoring(tmp_path / "good" / "cost.json", 50)

@@ -129,7 +129,7 @@ def learned() -> Path:
             model.get_submodule("bert").save_pretrained(folder)  # type: ignore[operator]
         small_study.write_tokenizer(folder)
 
-    return small_study.once("learned-bert", write)
+    return shared_folder.once("learned-bert", write)
 
 
 def study_of(out: Path, rows: Path, seeds: tuple[int, ...] = SEEDS, **settings: Any) -> Study:

@@ -502,7 +502,7 @@ def renewable(out: Path, **settings: Any) -> Study:
 
 @pytest.fixture(scope="module")
 def base() -> Study:
-    return small_study.run_once(renewable(small_study.home() / "renewed-language"))
+    return small_study.run_once(renewable(shared_folder.home() / "renewed-language"))
 
 
 @pytest.mark.exhaustive
