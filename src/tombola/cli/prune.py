@@ -81,9 +81,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     chosen = pruning_method(method)
     # A preset may train between cuts: a single one has none, and searches of most weights begin with the full model.
     changed: dict[str, Any] = {} if not once and (chosen.sites or chosen.iterative) else {"iterative": False}
-    if once:
-        # The settings' default is that of searches.
-        changed["neuron_block"] = settings.get("neuron_block", 1)
+    # The settings' default is that of searches.
+    changed |= {"neuron_block": settings.get("neuron_block", 1)} if once else {}
     session = replace(session, config=session.config.replaced(**changed))
     cost, weight = _cost(session, method, once=once)
     if options.dry_run:
