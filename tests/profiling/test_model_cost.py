@@ -134,7 +134,7 @@ def test_the_share_of_the_theoretical_speedup() -> None:
     assert entry["shrunk"]["share"] == pytest.approx(2.5 / 3)
     assert entry["dense"]["share"] == 1
     assert "by its multiply-adds, is 3.00" in sentence(costs)
-    assert "83%" in sentence(costs)
+    assert "83 %" in sentence(costs)
     (latency,) = (line for line in shown(costs).splitlines() if line.startswith("latency, batch 32, ms"))
     assert latency.split()[-5:] == ["3,200.0", "4,000.0", "1.25", "1,280.0", "0.40"]
     assert "peak of the process" not in shown(costs)

@@ -122,9 +122,11 @@ def check_of_kind(signature: str, source: str, config: Mapping[str, Any]) -> Non
         return
     layers, heads = (next((config[one] for one in names if one in config), None) for names in (_LAYERS, _HEADS))
     stack, ours = FAMILIES[kind].stacks[0], f"{layers}x{heads}"
-    # Elsewhere a layer has several rows of heads, or none, or shares those of another.
-    counted = len(FAMILIES[kind].stacks) == len(stack.attentions) == 1 and "*" not in stack.layers
-    counted = counted and None not in (layers, heads) and not config.get("pruned_heads")
+    # Of a shrunk model they are those that it was made of. Elsewhere a layer has several rows of heads, or none, or
+    # shares those of another.
+    plain = len(FAMILIES[kind].stacks) == len(stack.attentions) == 1 and "*" not in stack.layers
+    known = None not in (layers, heads) and not config.get("pruned_heads")
+    counted = plain and known and not signature.endswith("-shrunk")
     if kind != theirs[0] or (counted and ours != theirs[1]):
         shown = f"{kind}-{ours}" if counted else kind
         raise TombolaError(f"this ticket is for another model: it fits {signature}, the model {source} is {shown}")

@@ -52,7 +52,7 @@ def say(text: str, *, stderr: bool = False) -> None:
         # Bars are drawn: what is printed goes above them, and no other console knows where they are.
         print(text, file=sys.stderr)
         return
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, markup=False)
     console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="ignore")
 
 

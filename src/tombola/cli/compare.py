@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from tombola.cli.command import Command, add_out, say
+from tombola.study.folder_layout import check_not_renewed
 
 _WIDTH = 160
 """Characters of a line where there is no terminal to ask."""
@@ -27,6 +28,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.tickets.find_tickets import find_tickets
 
+    for place in options.tickets:
+        check_not_renewed(place)
     # Once more when they are compared: this takes no PyTorch.
     find_tickets(options.tickets, options.ticket)
     from tombola import report

@@ -15,9 +15,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.study.folder_layout import COMPARISON, TRANSFER
+    from tombola.study.folder_layout import COMPARISON, TRANSFER, check_not_renewed
     from tombola.study.study_record import read_record
 
+    check_not_renewed(options.folder)
     if not any((options.folder / name).is_file() for name in (COMPARISON, TRANSFER)):
         read_record(options.folder)
     from tombola import report

@@ -15,8 +15,8 @@ NAME = "study.json"
 """File of what is studied."""
 
 
-def read_record(folder: Path) -> Mapping[str, Any]:
-    """Facts of `study.json` in a folder, of a study or a single step.
+def read_record(folder: Path, *, whole: bool = False) -> Mapping[str, Any]:
+    """Facts of `study.json` in a folder, of a study or, unless it must be `whole`, a single step.
 
     Raises:
         TombolaError: there is none, or it cannot be read.
@@ -24,7 +24,7 @@ def read_record(folder: Path) -> Mapping[str, Any]:
     if not folder.is_dir():
         raise TombolaError(f"{folder} does not exist; give the folder of a study, or make one with `tombola study`")
     if not (folder / NAME).is_file():
-        if any(folder.rglob("good/ticket.json")):
+        if not whole and any(folder.rglob("good/ticket.json")):
             raise TombolaError(
                 f"{folder} holds tickets without scores; give one a score with `tombola score --ticket {folder} --out "
                 "DIR`, whose folder has a report"
@@ -39,7 +39,7 @@ def check_together(folders: Sequence[Path]) -> None:
         raise TombolaError("transfer is between tasks; give the folders of two studies at least")
     found: dict[str, str] = {}
     for folder in folders:
-        record = read_record(folder)
+        record = read_record(folder, whole=True)
         if not record.get("hash"):
             raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
         with reading(folder / NAME, "run the study again"):

@@ -66,7 +66,7 @@ class FinishedStudy(StudyFolder):
             TombolaError: it holds no study, or a damaged one.
         """
         check_not_renewed(folder)
-        path, values = folder / NAME, read_record(folder)
+        path, values = folder / NAME, read_record(folder, whole=True)
         try:
             config = StudyConfig.recorded(values["config"], trust_remote_code=trust_remote_code)
             identity, signature = config.identity(), str(values["architecture"]["signature"])
