@@ -10,6 +10,7 @@ from typing import Any
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, reading
 from tombola.foundations.slug import slug
+from tombola.study.folder_layout import check_not_renewed
 
 NAME = "study.json"
 """File of what is studied."""
@@ -39,6 +40,7 @@ def check_together(folders: Sequence[Path]) -> None:
         raise TombolaError("transfer is between tasks; give the folders of two studies at least")
     found: dict[str, str] = {}
     for folder in folders:
+        check_not_renewed(folder)
         record = read_record(folder, whole=True)
         if not record.get("hash"):
             raise TombolaError(f"{folder} holds a single step, and no study; make one with `tombola study`")
