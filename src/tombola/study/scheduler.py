@@ -245,10 +245,8 @@ def lone_steps(steps: Sequence[StudyStep]) -> set[Path]:
     before: dict[Path, set[Path]] = {}
     for step in steps:
         before[step.result] = {*step.needs, *(one for need in step.needs for one in before.get(need, ()))}
-    related = Counter(one for ancestors in before.values() for one in ancestors if one in before)
-    return {
-        one for one, ancestors in before.items() if len(ancestors & before.keys()) + related[one] == len(before) - 1
-    }
+    after = Counter(one for ancestors in before.values() for one in ancestors)
+    return {one for one, ancestors in before.items() if len(ancestors & before.keys()) + after[one] == len(before) - 1}
 
 
 def threads(workers: int) -> int:

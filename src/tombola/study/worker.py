@@ -17,6 +17,8 @@ import dask
 from distributed import Worker
 from distributed.security import Security
 
+from tombola.study.dask_settings import RARELY
+
 
 def _end_with_the_parent() -> None:
     sys.stdin.read()
@@ -31,6 +33,7 @@ async def _serve(given: dict[str, Any]) -> None:
         name=given["name"],
         nthreads=1,
         memory_limit=0,
+        heartbeat_interval="5s",
         local_directory=given["scratch"],
         security=Security(**given["security"]),
         dashboard_address="127.0.0.1:0",
@@ -44,8 +47,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     given = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    # Pages about a worker nobody asks for, and samples of what it does take time from the steps.
-    dask.config.set({"distributed.worker.http.routes": [], "distributed.worker.profile.enabled": False})
+    # Pages about a worker nobody asks for, and looks at what it does take time from the steps.
+    dask.config.set({"distributed.worker.http.routes": [], "distributed.worker.profile.enabled": False, **RARELY})
     asyncio.run(_serve(given))
 
 

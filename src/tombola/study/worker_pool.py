@@ -25,6 +25,7 @@ import psutil
 from tombola.foundations import resources
 from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError, reason
 from tombola.foundations.progress import ProgressLine
+from tombola.study.dask_settings import RARELY
 from tombola.study.step import StudyStep
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ class WorkerPool:
             # A process tells of its end itself; after a pause of this one, none has been heard of for long.
             "distributed.scheduler.worker-ttl": None,
             "distributed.scheduler.http.routes": [],
+            **RARELY,
             "distributed.admin.log-format": "",
         }
         for name in ("distributed", "asyncio", "tornado"):

@@ -21,7 +21,7 @@ from tombola.study.study import CHANGED, Study
 
 TOPIC = "tombola"
 """Topic of Dask under which a worker tells of the step that it runs."""
-_PAUSE = 0.2
+_PAUSE = 0.5
 """Seconds between two messages on progress."""
 
 Message = dict[str, Any]
