@@ -64,6 +64,8 @@ class WorkerProcess:
         environment = {
             "TOKENIZERS_PARALLELISM": "false",
             "OMP_WAIT_POLICY": "PASSIVE",
+            # Dask runs steps in a thread, whose memory glibc would give back at once, and take again.
+            "MALLOC_ARENA_MAX": "1",
             **os.environ,
             "OMP_NUM_THREADS": str(threads),
             "PYTHONPATH": resources.python_path(),
