@@ -234,6 +234,17 @@ def test_what_is_lost_or_ran_out_of_memory_is_tried_again_with_less_beside_it(wo
     assert len({one for one in pool.given if one.startswith("a/")}) == 1
 
 
+def test_a_cluster_keeps_its_workers_whatever_is_lost() -> None:
+    pool = FakePool({}, size=8)
+    pool.shrink(alone=False)
+    assert pool.size == 7
+    pool.shrink(alone=True)
+    assert pool.size == 1
+    cluster = WorkerPool(Job({}, Path("nowhere")), 8, "tls://10.0.0.1:8786")
+    cluster.shrink(alone=True)
+    assert cluster.size == 8
+
+
 @pytest.mark.parametrize(("word", "kind"), [(LOST, TombolaError), (FULL, MemoryRanOutError)])
 def test_after_three_times_a_step_has_failed(word: dict[str, Any], kind: type[Exception]) -> None:
     pool = FakePool({"a": [word] * 3})

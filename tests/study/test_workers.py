@@ -159,6 +159,23 @@ def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
     assert children() == []
 
 
+def test_a_worker_that_ends_between_two_steps_is_replaced(tmp_path: Path) -> None:
+    study = shared(tmp_path)
+    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
+    step = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
+    with (
+        ProgressBars("test", 1) as bars,
+        WorkerPool(Job({**job, "digest": study.digest, "shared_state": {}}, study.folder), 2) as pool,
+    ):
+        idle = pool.start(ProgressLine(bars), 1)
+        assert idle.process is not None
+        idle.process.kill()
+        pool.submit(pool.start(ProgressLine(bars), 1), step, None, 1)
+        pool.receive()
+        assert idle not in pool.workers
+    assert children() == []
+
+
 def test_a_task_that_was_put_in_by_hand_stays_in_this_process(
     alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,7 +136,7 @@ def _run_here(
 ) -> None:
     runner, line = StepRunner(), ProgressLine(bars)
     for step in steps:
-        if failures.blocks(step) or step.done():
+        if step.done() or failures.blocks(step):
             bars.skip(step.cost)
             continue
         try:
@@ -151,8 +151,8 @@ def _run_here(
 def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, published: Callable[[], None]) -> None:
     """Run what is not done in workers, and what must run alone here, when they have ended.
 
-    A step that was lost with its worker, or ran out of memory, is tried again with one worker fewer beside it, and then
-    with none.
+    A step that was lost with its worker, or ran out of memory, is tried again, on this machine with one worker fewer
+    beside it, and then with none.
 
     Raises:
         TombolaError: a step failed, and all that does not need it is done.
@@ -214,7 +214,7 @@ class _SharedJob:
             self._pool.dismiss(worker)
             self._tries[step.result] += 1
             if self._tries[step.result] < TRIES:
-                self._pool.size = max(1, self._pool.size - 1 if self._tries[step.result] == 1 else 1)
+                self._pool.shrink(alone=self._tries[step.result] > 1)
                 self._bars.say(f"{step.what}: {reason(error, 300)}; it is tried again, with less beside it")
                 self._schedule.put_back(step)
                 return

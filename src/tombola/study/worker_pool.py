@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psutil
 
 from tombola.foundations import resources
+from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError, reason
 from tombola.foundations.progress import ProgressLine
 from tombola.study.dask_settings import RARELY
@@ -37,6 +38,8 @@ HUNG = 600.0
 """Seconds in which a worker with a step says nothing and uses no processor, after which it hangs: it was stopped, or
 waits for what does not come. Slow work, of a GPU too, uses a processor."""
 
+TOPIC = "tombola"
+"""Topic of Dask under which a worker tells of the step that it runs."""
 Message = dict[str, Any]
 _Events = queue.SimpleQueue[tuple[str, Message]]
 
@@ -174,14 +177,13 @@ class WorkerPool:
     Args:
         job: study whose steps they run.
         size: number of workers.
-        cluster: address of a Dask scheduler whose workers they are, or a scheduler file; None for processes of this
-            machine.
+        address: of a Dask scheduler whose workers they are, see `address_of`; None for processes of this machine.
     """
 
-    def __init__(self, job: Job, size: int, cluster: str | None = None) -> None:
+    def __init__(self, job: Job, size: int, address: str | None = None) -> None:
         self._job, self._text = job, json.dumps(job.made_of)
         self.size = size
-        self._address = None if cluster is None else address_of(cluster)
+        self._address = address
         self._workers: dict[str, Worker] = {}
         self._events: _Events = queue.SimpleQueue()
         self._looked = time.monotonic()
@@ -204,11 +206,11 @@ class WorkerPool:
             "distributed.scheduler.worker-ttl": None,
             "distributed.scheduler.http.routes": [],
             **RARELY,
-            "distributed.admin.log-format": "",
         }
-        for name in ("distributed", "asyncio", "tornado"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         with self._open as opened:
+            for logger in map(logging.getLogger, ("distributed", "asyncio", "tornado")):
+                opened.callback(logger.setLevel, logger.level)
+                logger.setLevel(logging.CRITICAL)
             if self._address is None:
                 security = Security.temporary()
                 with dask.config.set(quiet):
@@ -234,7 +236,7 @@ class WorkerPool:
                         f"no cluster answers at {self._address} ({reason(error)}); start its scheduler, or leave "
                         "--cluster out"
                     ) from error
-            self._client.subscribe_topic("tombola", self._heard)
+            self._client.subscribe_topic(TOPIC, self._heard)
             self._look()
             self._open = opened.pop_all()
         return self
@@ -248,8 +250,7 @@ class WorkerPool:
         if self._address is not None:
             futures = [worker.future for worker in self._workers.values() if worker.future is not None]
             self._client.cancel(futures, force=True)
-        with self._open:
-            pass
+        self._open.close()
 
     @property
     def workers(self) -> Collection[Worker]:
@@ -310,6 +311,11 @@ class WorkerPool:
             worker.process.kill()
             worker.process.join()
 
+    def shrink(self, *, alone: bool) -> None:
+        """Be smaller by one worker, or have one alone; those of a cluster take no memory from one another."""
+        if self._address is None:
+            self.size = 1 if alone else max(1, self.size - 1)
+
     def receive(self) -> tuple[Worker, Message]:
         """The next message of any worker that has a step, see `tombola.study.worker_steps`.
 
@@ -327,6 +333,9 @@ class WorkerPool:
                 # What was said of a step that was given up is of nobody.
                 if worker is not None and worker.busy:
                     return worker, message
+                # A step that it was given would wait for ever.
+                if worker is not None and "lost" in message:
+                    self.dismiss(worker)
 
     def _look(self) -> None:
         """Find the workers that a cluster has now, and those that hang."""
@@ -364,8 +373,6 @@ def address_of(cluster: str) -> str:
     Raises:
         TombolaError: it is neither, or connections to it are not encrypted: what reaches a worker is run there.
     """
-    from tombola.foundations.atomic_files import read_json
-
     address = cluster
     if "://" not in cluster:
         path = Path(cluster).expanduser()

@@ -18,13 +18,10 @@ from tombola.study.config import StudyConfig
 from tombola.study.scheduler import StepRunner
 from tombola.study.step import StudyStep
 from tombola.study.study import CHANGED, Study
+from tombola.study.worker_pool import TOPIC, Message
 
-TOPIC = "tombola"
-"""Topic of Dask under which a worker tells of the step that it runs."""
 _PAUSE = 0.5
 """Seconds between two messages on progress."""
-
-Message = dict[str, Any]
 
 
 class _Messages:
