@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from tombola.report.opened_study import open_study
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
+    from tombola.study.sweep import Sweep
+    from tombola.study.sweep_file import SweepFile
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
@@ -64,6 +66,8 @@ __all__ = [
     "Study",
     "StudyConfig",
     "Subnetwork",
+    "Sweep",
+    "SweepFile",
     "Task",
     "TextTask",
     "TextToTextTask",
@@ -128,6 +132,8 @@ _HOMES = {
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
     "tombola.study.study": ("Study",),
+    "tombola.study.sweep": ("Sweep",),
+    "tombola.study.sweep_file": ("SweepFile",),
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.fine_tuned.text_classification": ("TextTask",),

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from tombola.cli.command import Command, add_continue, given_settings, say, seeds
 from tombola.foundations.atomic_files import read_json, read_lines
+from tombola.foundations.errors import TombolaError
 from tombola.foundations.figures import figures
 
 if TYPE_CHECKING:
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of studies (runs)")
+    add_run(parser)
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
+    )
+    sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
+    parser.add_argument("--sample-config", action="store_true", help=sample)
+    dry = "only say which steps it would run, how long they would take, and how much they would write"
+    parser.add_argument("--dry-run", action="store_true", help=dry)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add how studies are run: seeds, what is saved, workers."""
     parser.add_argument(
         "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each: 0,2 or 0-4 (0)"
     )
@@ -31,13 +44,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     cluster = "Dask scheduler, tls://HOST:8786 or its scheduler file, whose workers run the steps (see the how-to)"
     parser.add_argument("--cluster", metavar="ADDRESS", help=cluster)
     add_continue(parser)
-    parser.add_argument(
-        "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
-    )
-    sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
-    parser.add_argument("--sample-config", action="store_true", help=sample)
-    dry = "only say which steps it would run, how long they would take, and how much they would write"
-    parser.add_argument("--dry-run", action="store_true", help=dry)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -104,7 +110,14 @@ def _make(asked: "StudyFile", options: argparse.Namespace) -> Path:
     from tombola.study.omitted_analyses import in_sentences
 
     study = _study(asked, options)
-    report.build(study.run())
+    try:
+        study.run()
+    except TombolaError:
+        # Of what did not need what failed there is a page, which names what is missing.
+        if study.failed and (study.folder / "results.jsonl").stat().st_size:
+            say(f"report of what there is: {report.build(study.folder)}", stderr=True)
+        raise
+    report.build(study.folder)
     data, facts = read_study(study.folder), study.task.facts()
     tables = [results_table(data.rows, higher_is_better=data.task.higher_is_better)]
     tables += [table for of in (abilities_table, recovery_table, generation_table) if (table := of(data)) is not None]

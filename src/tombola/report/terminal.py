@@ -11,6 +11,7 @@ from tombola.report import number_format
 from tombola.report.sections.retention import read_profiles, recoveries, recovery_in_words
 from tombola.report.sections.text_generation import read_generation_profiles
 from tombola.report.study_data import StudyData
+from tombola.report.sweep_data import SweepData
 from tombola.report.summary import SIZES, read_rows, sites_of, summarise
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
@@ -60,6 +61,27 @@ def results_table(source: Path | Sequence[Row], *, higher_is_better: bool = True
             *summary.sizes(sizes, short=True),
             style=_STYLES.get(summary.ticket, ""),
         )
+    return found
+
+
+def sweep_table(sweep: SweepData) -> PlainTable:
+    """A line for each study and method: the full model, the good ticket, random and bad ones, steps that are done."""
+    found = PlainTable("Scores, mean over seeds; good with ± std or its 95 % interval")
+    found.heads("", "", numbers=("full", "good", "", "random", "bad", "sparse", "steps"))
+    for label, study in sweep.studies.items():
+        done, of = sweep.steps.get(label, (0, 0))
+        for method in study.methods:
+            tickets = [study.final(method, name) for name in ("good", "random", "bad")]
+            good = tickets[0]
+            found.line(
+                label or study.facts.name,
+                method,
+                *(number_format.score(None if one is None else one.score) for one in (study.full, good)),
+                "" if good is None else good.spread.replace(" to ", "–"),
+                *(number_format.score(None if one is None else one.score) for one in tickets[1:]),
+                number_format.share(None if good is None else good.mean("sparsity")),
+                f"{done}/{of}",
+            )
     return found
 
 

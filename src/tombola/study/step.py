@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
@@ -18,6 +19,9 @@ from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
 from tombola.tickets.pruning_methods import pruning_method
+
+if TYPE_CHECKING:
+    from tombola.study.step_locks import StepLocks
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -53,6 +57,8 @@ class StudyStep:
         models: number of models that it writes, at most.
         trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
+        study: folder of the study that it is of.
+        locks: of the studies that may make the same result; None where there are none.
     """
 
     what: str
@@ -72,6 +78,8 @@ class StudyStep:
     models: int = 0
     trained: Path | None = None
     unchanged: Callable[[], None] | None = None
+    study: Path = Path()
+    locks: "StepLocks | None" = None
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
@@ -146,6 +154,11 @@ class StudyStep:
     def there(self) -> bool:
         """True if its result stands there, whole or damaged; nothing is written, as `done` may."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
+
+    @property
+    def trains(self) -> bool:
+        """True if it fine-tunes a model, or trains a ticket again."""
+        return self.what.rpartition(": ")[2].startswith(("fine-tune", "retrain")) and not self.in_passing
 
     def needs_made(self) -> dict[str, str]:
         """Identities of the results that it needs, of those that a step made; by their paths from its own folder."""
