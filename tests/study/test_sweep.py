@@ -174,10 +174,10 @@ def test_studies_that_run_at_the_same_time_make_once_what_they_share(
     asked = SweepFile.read(home / "sweep.yaml").studies[:2]
     studies = [Study(one.file.config, out=tmp_path) for one in asked]
     threads = [threading.Thread(target=one.run) for one in studies]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(ran) == 1
     for one, study in zip(asked, studies, strict=True):
         assert results(study.folder) == results(done.studies[one.label].folder)
@@ -231,7 +231,9 @@ def test_a_budget_leaves_what_does_not_fit_and_does_first_what_says_most(
     again = swept(path, tmp_path / "out")
     assert again.run(budget=1e9) == 0
     # The first seed of both studies before the second of any; good tickets before their controls.
-    assert [folder.name for folder in ran] == ["seed-0", "seed-0", "seed-0", "seed-0", "seed-0", "seed-0"] + ["seed-1"] * 6
+    assert [folder.name for folder in ran] == ["seed-0", "seed-0", "seed-0", "seed-0", "seed-0", "seed-0"] + [
+        "seed-1"
+    ] * 6
 
 
 @pytest.mark.slow

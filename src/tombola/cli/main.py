@@ -14,7 +14,20 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
-from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, sweep, transfer
+from tombola.cli import (
+    compare,
+    export,
+    import_masks,
+    memory,
+    prune,
+    report,
+    retrain,
+    score,
+    shrink,
+    study,
+    sweep,
+    transfer,
+)
 from tombola.cli.command import Command, add_settings, say
 from tombola.foundations.errors import (
     FailedError,

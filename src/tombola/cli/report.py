@@ -1,4 +1,4 @@
-"""`tombola report`: the page of a study, a sweep, a comparison or a transfer, written again, and its contents as files."""
+"""`tombola report`: the page of a folder of results, written again, and its contents as files."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,9 @@ from tombola.foundations.plurals import plural
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a study, a sweep, a comparison or a transfer")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder of a study, a sweep, a comparison or a transfer"
+    )
     text = "also write every figure as SVG, PNG and PDF, and every table as CSV and LaTeX, into this new folder"
     parser.add_argument("--export", type=Path, metavar="OUT", help=text)
 

@@ -36,7 +36,10 @@ def build(folder: Path) -> Path:
 
 def _is_new(folder: Path) -> bool:
     """True if the page of a study is newer than all that it is made of at the top of its folder."""
-    made, page = (folder / name for name in ("results.jsonl", "verdicts.json", "study.json", STEPS)), folder / "report.html"
+    made, page = (
+        (folder / name for name in ("results.jsonl", "verdicts.json", "study.json", STEPS)),
+        folder / "report.html",
+    )
     return page.is_file() and all(one.stat().st_mtime < page.stat().st_mtime for one in made if one.is_file())
 
 

@@ -36,9 +36,7 @@ class SweepData:
             TombolaError: a file is damaged, or no study has results yet.
         """
         record = SweepRecord.read(folder / SWEEP)
-        found = {
-            label: read_study(place) for label, place in record.places(folder).items() if _has_rows(place)
-        }
+        found = {label: read_study(place) for label, place in record.places(folder).items() if _has_rows(place)}
         if not found:
             raise TombolaError(f"no study of the sweep in {folder} has results yet; let it go on and try again")
         return cls(folder, record, found)
@@ -48,7 +46,9 @@ class SweepData:
         """Label → number of steps that are done, and of all; none of a study that was not begun."""
         lists = {label: place for label, place in self.record.places(self.folder).items() if (place / STEPS).is_file()}
         found = {label: (StepList.read(place / STEPS), place) for label, place in lists.items()}
-        return {label: (len(one.steps) - len(one.missing(place)), len(one.steps)) for label, (one, place) in found.items()}
+        return {
+            label: (len(one.steps) - len(one.missing(place)), len(one.steps)) for label, (one, place) in found.items()
+        }
 
     @property
     def comparisons(self) -> Iterator[tuple[str, Comparison]]:

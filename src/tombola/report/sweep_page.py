@@ -44,8 +44,9 @@ def _studies(sweep: SweepData) -> Html:
         state = f"{done} of {plural(of, 'step')} done" if of else "not begun"
         name = element("a", one.label or one.folder, href=f"{quote(one.folder)}/report.html")
         items.append(element("li", name if one.label in sweep.studies else one.label, f": {state}"))
-    every = all(done == of for done, of in map(lambda one: sweep.steps.get(one.label, (0, 1)), sweep.record.studies))
-    lead = "All are done." if every else "What is missing, and why, stands on each study's page; the same command does it."
+    every = all(done == of for done, of in (sweep.steps.get(one.label, (0, 1)) for one in sweep.record.studies))
+    missing = "What is missing, and why, stands on each study's page; the same command does it."
+    lead = "All are done." if every else missing
     return section("Studies", element("ul", *items), lead=lead)
 
 
@@ -55,7 +56,7 @@ def _results(sweep: SweepData, registry: FigureRegistry) -> Html:
         "standard deviation, or the 95 % interval over examples of a single seed. Searches stop at different sizes."
     )
     dots = [
-        (label, method, ticket, share, number_format.score(summary.score))
+        (", ".join(filter(None, (label, method_title(method)))), ticket, share, number_format.score(summary.score))
         for label, study, method in _lines(sweep)
         for ticket in TICKETS
         if (summary := study.final(method, ticket)) is not None and (share := kept(study, summary)) is not None
@@ -63,8 +64,7 @@ def _results(sweep: SweepData, registry: FigureRegistry) -> Html:
     parts = [registry.table(_table(sweep), "sweep")]
     if dots:
         about = "A score, as a share of the full model's, of every ticket of every study."
-        lines = [(f"{label}, {method_title(method)}" if label else method_title(method), *rest) for label, method, *rest in dots]
-        plot = registry.plot(sweep_dots(lines), "sweep-kept", about)
+        plot = registry.plot(sweep_dots(dots), "sweep-kept", about)
         parts.append(figure("What the tickets keep", about, plot))
     return section("Results", *parts, lead=lead)
 
@@ -133,7 +133,12 @@ def _beside_published(sweep: SweepData, registry: FigureRegistry) -> Html | None
                 lines.append((*where, stage_title(row.stage), number_format.score(ours.score), ours.spread, theirs))
     if not lines:
         return None
-    columns = (*texts("study", "pruning", "ticket", "stage"), *numbers("here"), Column("spread", "interval"), *numbers("paper"))
+    columns = (
+        *texts("study", "pruning", "ticket", "stage"),
+        *numbers("here"),
+        Column("spread", "interval"),
+        *numbers("paper"),
+    )
     lead = (
         f"{paper.source}: {paper.model}, {paper.seeds} seeds, {paper.split}; ± one {paper.std}. Models, metrics and "
         "sizes may differ: compare the pattern, not the level."

@@ -11,8 +11,8 @@ from tombola.report import number_format
 from tombola.report.sections.retention import read_profiles, recoveries, recovery_in_words
 from tombola.report.sections.text_generation import read_generation_profiles
 from tombola.report.study_data import StudyData
-from tombola.report.sweep_data import SweepData
 from tombola.report.summary import SIZES, read_rows, sites_of, summarise
+from tombola.report.sweep_data import SweepData
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
 

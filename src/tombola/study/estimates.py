@@ -96,7 +96,7 @@ def plan(steps: Sequence[StudyStep], workers: int, seconds: float, model: int) -
 
 def stretch(workers: int) -> float:
     """How many times as long a step takes in one of so many processes, each with its share of the cores."""
-    return (threads(1) / threads(workers)) ** THREADS_POWER
+    return float((threads(1) / threads(workers)) ** THREADS_POWER)
 
 
 _BATCHES = 4

@@ -11,9 +11,9 @@ from tombola.foundations import resources
 from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError, reason
 from tombola.foundations.plurals import plural
 from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
+from tombola.study.claim import Claim
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
-from tombola.study.step_locks import Claim
 from tombola.study.worker_pool import Message, Worker, WorkerPool, failure
 
 SOON = 1.0
@@ -43,9 +43,7 @@ class Schedule:
             for need in step.needs:
                 behind[need] = max(behind.get(need, 0.0), length)
 
-    def take(
-        self, last: StudyStep | None = None, near: int = 0, but: Set[Path] = frozenset()
-    ) -> StudyStep | None:
+    def take(self, last: StudyStep | None = None, near: int = 0, but: Set[Path] = frozenset()) -> StudyStep | None:
         """Take a step that may begin now, but none of these results.
 
         Args:
@@ -229,7 +227,7 @@ def _run_here(
 
 
 def _claim(step: StudyStep) -> Claim | None:
-    return Claim() if step.locks is None else step.locks.claim(step)
+    return Claim() if step.claim is None else step.claim(step)
 
 
 def _await_claim(step: StudyStep, bars: ProgressBars) -> Claim:

@@ -7,21 +7,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
 from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
+from tombola.study.claim import Claim
 from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
 from tombola.tickets.pruning_methods import pruning_method
-
-if TYPE_CHECKING:
-    from tombola.study.step_locks import StepLocks
 
 TRAINING_COST = 2.2
 """Cost of training on an example, in forward passes: what the bars reckon with; no result depends on it."""
@@ -58,7 +55,7 @@ class StudyStep:
         trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
         study: folder of the study that it is of.
-        locks: of the studies that may make the same result; None where there are none.
+        claim: claim it before it runs, see `tombola.study.step_locks`; None where no other study can make its result.
     """
 
     what: str
@@ -79,7 +76,7 @@ class StudyStep:
     trained: Path | None = None
     unchanged: Callable[[], None] | None = None
     study: Path = Path()
-    locks: "StepLocks | None" = None
+    claim: "Callable[[StudyStep], Claim | None] | None" = None
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""

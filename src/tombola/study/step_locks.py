@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tombola.foundations.atomic_files import disk_errors
+from tombola.study.claim import Claim
 from tombola.study.renewal import Renewal
 from tombola.study.step import StudyStep
 
@@ -16,24 +17,6 @@ LOCKS = ".locks"
 however it does, what it held is free, also for machines that share the folder."""
 CHEAP = 1.0
 """Cost of a step up to which each study makes its own."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Right to make the result of a step, until it is released.
-
-    Attributes:
-        lock: that is held; None for a step that nobody else makes.
-        copied: another study had made the result, and it is there now.
-    """
-
-    lock: FileLock | None = None
-    copied: bool = False
-
-    def release(self) -> None:
-        """Let others have it, who find what was made."""
-        if self.lock is not None:
-            self.lock.release()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import torch
 
@@ -19,11 +19,35 @@ from tombola.study.step import StudyStep
 from tombola.study.worker_pool import Job, WorkerPool
 from tombola.tickets.kinds import TICKETS
 
-if TYPE_CHECKING:
-    from tombola.study.study import Study
-
 MOST_WORKERS = 1000
 """Workers of a cluster that a run takes, at most."""
+
+
+class RunnableStudy(Protocol):
+    """Study as a run sees it, see `tombola.study.study.Study`."""
+
+    folder: Path
+    seeds: tuple[int, ...]
+    device: torch.device
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the whole model."""
+
+    def only_here(self) -> str | None:
+        """Reason why no other process can run it; None where others can."""
+
+    def made_of(self) -> dict[str, object]:
+        """JSON values of which a worker makes it."""
+
+    def pass_seconds(self) -> float:
+        """Seconds of a forward pass of one example."""
+
+    def begin(self, steps: Sequence[StudyStep], workers: int) -> None:
+        """Write what is studied before the first step."""
+
+    def heard(self, step: StudyStep, error: Exception | None) -> None:
+        """Take note of a step that is done, or that failed."""
 
 
 @dataclass
@@ -38,12 +62,12 @@ class StudiesRun:
         what: it is, above the bars.
     """
 
-    studies: Sequence["Study"]
+    studies: Sequence[RunnableStudy]
     folder: Path
     workers: int | Literal["auto"] = 1
     cluster: str | None = None
     what: str = "study"
-    _of: Mapping[Path, "Study"] = field(init=False, repr=False)
+    _of: Mapping[Path, RunnableStudy] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._of = {one.folder: one for one in self.studies}

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -124,7 +123,7 @@ class Study(Shown):
         self._inputs: dict[int, Mapping[str, object]] = {}
         self.folder = self._place(Path(out))
         self.layout = StudyFolder(self.folder, self.config)
-        self._locks = StepLocks(self.folder, self.config.name, self._others) if self._is_ours else None
+        self._claim = StepLocks(self.folder, self.config.name, self._others).claim if self._is_ours else None
         self._workers, self._stale = 1, False
         self._renewed = Renewal(self.folder)
         self._listed = StepList(())
@@ -441,7 +440,7 @@ class Study(Shown):
             read=frozenset(read),
             unchanged=self._unchanged,
             study=self.folder,
-            locks=self._locks,
+            claim=self._claim,
         )
 
     def _unchanged(self) -> None:

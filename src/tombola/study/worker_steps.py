@@ -85,7 +85,8 @@ def run_step(job: str, result: str, threads: int | None) -> Message:
     """Run a step of a job, here in a worker of Dask, whose events tell of its progress.
 
     Args:
-        job: JSON of `config`, `folder`, `label`, `seeds`, `save`, `digest` and `shared_state`, of which the study is made.
+        job: JSON of `config`, `folder`, `label`, `seeds`, `save`, `digest` and `shared_state`, of which the study
+            is made.
         result: path of what the step publishes.
         threads: of PyTorch; None for as many as the worker was started with.
 
