@@ -2,8 +2,8 @@
 
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from tombola.foundations.atomic_files import read_json, work_alone
 from tombola.foundations.errors import TombolaError
 from tombola.report.sweep_data import SweepData
 from tombola.study.seed_run import SeedRun
+from tombola.study.step import StudyStep
+from tombola.study.step_locks import StepLocks
 from tombola.study.study import Study
 from tombola.study.sweep import Sweep
 from tombola.study.sweep_file import SweepFile
@@ -27,7 +29,6 @@ SETTINGS: dict[str, Any] = {
     "methods": "heads+mlps",
     "controls": "random,bad",
     "analyses": "none",
-    "epochs": 3,
     "bootstrap_resamples": 50,
 }
 
@@ -68,7 +69,7 @@ class TestFile:
             (None, "grid must hold settings with their values, as `task: [cola, sst2]`, or be a list of those"),
             ({}, "grid must hold settings"),
             ([{"epochs": [1]}, 3], "grid must hold settings"),
-            ({"epoch": [1]}, "grid: 'epoch' is no setting; did you mean 'epochs'?"),
+            ({"epoch": [1]}, "grid: 'epoch' is no setting; did you mean epochs?"),
             ({"workers": [1, 2]}, "grid: 'workers' is for all studies, it stands outside of the grid"),
             ({"epochs": []}, "grid: epochs has no value"),
             ({"epochs": [1, "many"]}, "epochs must be a whole number"),
@@ -110,10 +111,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(home: Path) -> Sweep:
+def fine_tuned() -> list[Path]:
+    """Folders of the seeds whose full model was trained for `done`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def done(home: Path, fine_tuned: list[Path]) -> Sweep:
     """The sweep, run in this process."""
     sweep = swept(home / "sweep.yaml", home / "done")
-    assert sweep.run() == 0
+    with pytest.MonkeyPatch.context() as patch:
+        ran = counted(patch, "full")
+        assert sweep.run() == 0
+    fine_tuned += ran
     return sweep
 
 
@@ -144,16 +154,29 @@ def test_each_study_is_what_it_is_by_itself(done: Sweep, home: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_what_studies_share_is_made_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran = counted(monkeypatch, "full")
-    sweep = swept(home / "sweep.yaml", tmp_path)
-    sweep.run()
+def test_what_studies_share_is_made_once(done: Sweep, fine_tuned: list[Path]) -> None:
     # Two thresholds of a task begin with one full model.
-    assert [folder.parent.name for folder in ran] == ["moods", "weather"]
-    assert all(study.seed_folder(0).full.is_dir() for study in sweep.studies.values())
+    assert [folder.parent.name for folder in fine_tuned] == ["moods", "weather"]
+    assert all(study.seed_folder(0).full.is_dir() for study in done.studies.values())
 
 
-@pytest.mark.slow
+def test_a_step_is_of_one_study_at_a_time(tmp_path: Path) -> None:
+    first, second, other = (
+        StepLocks(tmp_path / name, task, list) for name, task in (("a", "x"), ("b", "x"), ("c", "y"))
+    )
+    step = StudyStep("train", 100.0, 1.0, Path("seed-0/full"), lambda _: None)
+    mine, theirs, third = (replace(step, result=one.folder / step.result) for one in (first, second, other))
+    held = first.claim(mine)
+    assert held is not None
+    assert second.claim(theirs) is None
+    # Those of another task share nothing, nor do steps that cost nothing.
+    assert other.claim(third) is not None
+    assert second.claim(replace(theirs, cost=1.0)) is not None
+    held.release()
+    assert second.claim(theirs) is not None
+
+
+@pytest.mark.exhaustive
 def test_workers_find_what_one_process_finds(done: Sweep, home: Path, tmp_path: Path) -> None:
     sweep = swept(home / "sweep.yaml", tmp_path, workers=2)
     sweep.run()
@@ -165,22 +188,16 @@ def test_workers_find_what_one_process_finds(done: Sweep, home: Path, tmp_path: 
     assert list(tmp_path.rglob(".draft-*")) == []
 
 
-@pytest.mark.slow
-def test_studies_that_run_at_the_same_time_make_once_what_they_share(
-    done: Sweep, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tombola.study.scheduler.SOON", 0.05)
-    ran = counted(monkeypatch, "full")
-    asked = SweepFile.read(home / "sweep.yaml").studies[:2]
-    studies = [Study(one.file.config, out=tmp_path) for one in asked]
-    threads = [threading.Thread(target=one.run) for one in studies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(ran) == 1
-    for one, study in zip(asked, studies, strict=True):
-        assert results(study.folder) == results(done.studies[one.label].folder)
+@pytest.mark.exhaustive
+def test_studies_that_run_at_the_same_time_make_once_what_they_share(tmp_path: Path) -> None:
+    given = [*small_study.flags(epochs=8), "--methods", "heads+mlps", "--controls", "none", "--analyses", "none"]
+    calls = [command("study", *given, "--threshold", value, "--workers", 1, "--out", tmp_path) for value in (0.9, 0.97)]
+    running = [subprocess.Popen(one, env=environment(), stdout=subprocess.DEVNULL) for one in calls]
+    assert [one.wait() for one in running] == [0, 0]
+    # Whoever was second copied the model, with the time of the first.
+    models = [folder / "moods" / "seed-0" / "full" / "model.safetensors" for folder in tmp_path.glob("tiny-*")]
+    assert len(models) == 2
+    assert len({path.stat().st_mtime_ns for path in models}) == 1
 
 
 @pytest.mark.slow
@@ -224,9 +241,8 @@ def test_a_budget_leaves_what_does_not_fit_and_does_first_what_says_most(
     monkeypatch.setattr(Study, "pass_seconds", lambda _: 1.0)
     path = write(tmp_path / "sweep.yaml", {"threshold": [0.9, 0.97]}, seeds=[0, 1])
     sweep = swept(path, tmp_path / "out")
-    costs = sorted({step.cost for study in sweep.studies.values() for step in study.steps()})
     # Nothing that trains fits; what scores and draws does, but needs it.
-    assert sweep.run(budget=(costs[0] + costs[-1]) / 2) > 10
+    assert sweep.run(budget=1000) > 10
     ran = counted(monkeypatch, "retrained")
     again = swept(path, tmp_path / "out")
     assert again.run(budget=1e9) == 0
@@ -238,31 +254,41 @@ def test_a_budget_leaves_what_does_not_fit_and_does_first_what_says_most(
 
 @pytest.mark.slow
 def test_a_study_that_fails_in_parts_names_what_is_missing(
-    done: Sweep, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    done: Sweep,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(done.out, tmp_path, dirs_exist_ok=True)
     sweep = swept(home / "sweep.yaml", tmp_path)
     label, study = next(iter(sweep.studies.items()))
-    shutil.rmtree(study.seed_folder(0).ticket("heads+mlps", "bad") / "retrained")
-    shutil.rmtree(study.seed_folder(0).ticket("heads+mlps", "random") / "retrained")
     # None of the others may have it.
-    for other in [*sweep.studies.values()][1:]:
-        shutil.rmtree(other.seed_folder(0).ticket("heads+mlps", "bad") / "retrained")
-    (study.seed_folder(0).ticket("heads+mlps", "bad") / "ticket.json").write_text("{")
-    with pytest.raises(TombolaError, match=r"damaged"):
+    for other in sweep.studies.values():
+        for name in ("bad", "random"):
+            shutil.rmtree(other.seed_folder(0).ticket("heads+mlps", name) / "retrained")
+    retrained: Callable[..., None] = SeedRun.retrained
+
+    def broken(self: SeedRun, method: str, name: str, *more: Any) -> None:
+        if name == "bad" and study.folder in self.seed_folder.folder.parents:
+            raise TombolaError("the disk is <b>full</b>")
+        retrained(self, method, name, *more)
+
+    monkeypatch.setattr(SeedRun, "retrained", broken)
+    with pytest.raises(TombolaError, match=r"the disk is <b>full</b>"):
         sweep.run()
     page = report.build(study.folder).read_text(encoding="utf-8")
     assert "What is missing" in page
-    assert "retrain bad heads and MLPs" in page
-    assert "is damaged" in page
-    # What did not need it is done.
-    assert (study.seed_folder(0).ticket("heads+mlps", "random") / "retrained").is_dir()
-    assert "good" in {row["ticket"] for row in read_rows(study.folder)}
+    assert "<b>retrain bad heads and MLPs</b>: the disk is &lt;b&gt;full&lt;/b&gt;" in page
+    # What did not need it is done, also in this study.
+    missing = {label: of - done for label, (done, of) in SweepData.read(tmp_path).steps.items()}
+    assert missing.pop(label) == 1
+    assert {*missing.values()} == {0}
     assert read_json(study.folder / "verdicts.json")["verdicts"]
-    assert f"{label}: " in capsys.readouterr().err
+    assert f"{label}: retrain bad heads and MLPs failed" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_from_the_command_line(done: Sweep, home: Path, tmp_path: Path) -> None:
     shutil.copytree(done.out, tmp_path / "out", dirs_exist_ok=True)
 

@@ -65,22 +65,21 @@ def results_table(source: Path | Sequence[Row], *, higher_is_better: bool = True
 
 
 def sweep_table(sweep: SweepData) -> PlainTable:
-    """A line for each study and method: the full model, the good ticket, random and bad ones, steps that are done."""
+    """A line for each method of each study: the full model, the good ticket, random and bad ones of its size."""
     found = PlainTable("Scores, mean over seeds; good with ± std or its 95 % interval")
-    found.heads("", "", numbers=("full", "good", "", "random", "bad", "sparse", "steps"))
+    found.heads("", numbers=("full", "good", "", "random", "bad", "sparse"))
     for label, study in sweep.studies.items():
         done, of = sweep.steps.get(label, (0, 0))
+        state = "" if done == of else f" ({done} of {of} steps)"
+        found.add_row(Text(f"{label or study.facts.name}{state}", style="bold underline"))
         for method in study.methods:
-            tickets = [study.final(method, name) for name in ("good", "random", "bad")]
-            good = tickets[0]
+            good, *controls = (study.final(method, name) for name in ("good", "random", "bad"))
             found.line(
-                label or study.facts.name,
                 method,
                 *(number_format.score(None if one is None else one.score) for one in (study.full, good)),
                 "" if good is None else good.spread.replace(" to ", "–"),
-                *(number_format.score(None if one is None else one.score) for one in tickets[1:]),
+                *(number_format.score(None if one is None else one.score) for one in controls),
                 number_format.share(None if good is None else good.mean("sparsity")),
-                f"{done}/{of}",
             )
     return found
 

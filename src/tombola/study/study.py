@@ -343,7 +343,7 @@ class Study(Shown):
             self.layout.write_rows()
             return
         self._stale |= isinstance(error, StaleError)
-        self._listed = self._listed.with_failure(self._plain(step), reason(error, 300))
+        self._listed = self._listed.with_failure(self._plain(step), reason(error, 300).removeprefix(f"{self.label}: "))
         self._listed.write(self.folder / STEPS)
 
     @property

@@ -80,8 +80,10 @@ class SweepFile:
             SweptStudy({name: _shown(name, cell[name]) for name in varied if name in cell}, file)
             for cell, file in zip(cells, files, strict=True)
         )
-        if repeated := {one.label for one in studies if [other.label for other in studies].count(one.label) > 1}:
-            raise TombolaError(f"{path}: the grid has {min(repeated) or 'one study'!r} more than once; leave one out")
+        for number, cell in enumerate(cells):
+            if cell in cells[:number]:
+                what = ", ".join(f"{name} {_shown(name, value)}" for name, value in cell.items())
+                raise TombolaError(f"{path}: the grid has {what!r} more than once; leave one out")
         return cls(studies, Path("runs") / slug(path.stem, "sweep") if out is None else Path(str(out)).expanduser())
 
 
