@@ -1,5 +1,6 @@
 """Mistyped commands, flags, values and names: one line, what was meant, and no wait for PyTorch."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,18 @@ MISTYPED = (
     (["study", "--task", "cola", "--model", "empty"], "cannot load 'empty' (it holds neither config.json nor "),
     (["study", "--task", "cola", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
     (["score", "--task", "cola", "--model", "three"], "the model has 3 outputs, CoLA needs 2; give one fine-tuned on"),
+    (["score", "--task", "texts2", "--model", "three"], "the model has 3 outputs, texts2 needs 2; give one fine-tuned"),
+    (["score", "--task", "texts3", "--model", "three"], "the model lacks the label '0' of texts3; it knows neutral, "),
+    (["score", "--task", "texts2", "--model", "tagger"], "tagger was not fine-tuned: it is a BertForTokenClassific"),
+    (
+        ["score", "--task", "tagged", "--task-type", "token-classification", "--model", "tagger"],
+        "2 outputs, tagged need",
+    ),
+    (["study", "--task", "texts2", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
+    (
+        ["study", "--task", "texts2", "--label-column", "lable"],
+        "has no column 'lable' for the label; did you mean label? name one of: text, label",
+    ),
     (["score", "--task", "cola", "--model", "broken"], "the config.json of broken cannot be read (AttributeError: "),
     (["score", "--task", "understanding", "--model", "base"], "base is a bert, which is no causal language model; "),
     (["score", "--task", "digits", "--model", "base"], "base holds a bert of another library, which is no model of "),
@@ -93,6 +106,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "base": {"architectures": ["BertModel"]},
         "three": fine_tuned,
         "broken": {**fine_tuned, "id2label": [1]},
+        "tagger": {"architectures": ["BertForTokenClassification"]},
     }
     for name, more in models.items():
         write_json(tmp_path / name / "config.json", {**bert, **more})
@@ -101,6 +115,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_json(tmp_path / name / "ticket.json", {**head, "survivors": {"heads": 24}, "provenance": {}})
         masks = {"heads": np.full(3, 255, np.uint8)}
         write_bytes(tmp_path / name / "masks.safetensors", save(masks)[: -2 if name == "torn" else None])
+    for name, split in itertools.product(("texts2", "texts3", "tagged"), ("train", "dev")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        if name == "tagged":
+            text = "".join(f"word{row} {'OBI'[row % 3]}\n\n" for row in range(9))
+        else:
+            text = "text\tlabel\n" + "".join(f"{split} {row}\t{row % int(name[-1])}\n" for row in range(9))
+        (tmp_path / name / f"{split}.{'conll' if name == 'tagged' else 'tsv'}").write_text(text)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

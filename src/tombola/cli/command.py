@@ -86,7 +86,7 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
         if title == "what to study":
             text = (
                 "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is one of "
-                f"{', '.join(named_tasks())}, or a folder or file of your own (TSV, CSV, JSON lines)."
+                f"{', '.join(named_tasks())}, or a folder or file of your own (TSV, CSV, JSON, Parquet; images, CoNLL)."
             )
         group = parser.add_argument_group(title, text)
         for one in fields:
