@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
+    parser.add_argument(
+        "config",
+        nargs="?",
+        type=Path,
+        metavar="study.yaml",
+        help="settings, - for those on standard input; flags go before them",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of studies (runs)")
     parser.add_argument(
         "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each: 0,2 or 0-4 (0)"
@@ -148,7 +154,8 @@ def _asked(options: argparse.Namespace) -> "StudyFile":
 
     settings = given_settings(options)
     if options.config is not None:
-        found = StudyFile.read(options.config, options.preset, **settings)
+        place = Path("/dev/stdin") if options.config == Path("-") else options.config
+        found = StudyFile.read(place, options.preset, **settings)
     else:
         preset = options.preset or "quick"
         config = StudyConfig.of(preset, **settings)
