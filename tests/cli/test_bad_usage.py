@@ -88,8 +88,17 @@ MISTYPED = (
     (["import-masks", "empty", "--model", "empty", "--out", "out"], "cannot load 'empty' ("),
     (["compare", "base"], "no ticket in a folder good/ anywhere under base; is it a study's folder?"),
     (["compare", "torn"], "the ticket in torn is damaged ("),
+    (["report", "thee"], "thee does not exist; did you mean three? give the folder of a study"),
+    (["compare", "./thee"], "thee does not exist; did you mean three? give folders of tickets"),
+    (["score", "--task", "cola", "--ticket", "./dep"], "dep does not exist; did you mean deep? give the folder of a "),
+    (["study", "--task", "text2"], "unknown task 'text2'; did you mean texts2 or texts3? known: "),
+    (
+        ["study", "--task", "texts2/trian.tsv"],
+        "unknown task 'texts2/trian.tsv'; did you mean texts2/train.tsv? known: ",
+    ),
+    (["study", "texts2/study.yaml"], "texts2/study.yaml does not exist"),
     (["report", "base"], "base holds no study (study.json is missing); "),
-    (["report", "three/config.json"], "three/config.json does not exist; give the folder of a study"),
+    (["report", "three/config.json"], "three/config.json is a file, not a folder; give the folder of a study"),
     (["transfer", "base", "empty", "--out", "out"], "base holds no study (study.json is missing); "),
 )
 

@@ -6,8 +6,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.checkpoints.sources import beside
-from tombola.foundations.errors import TombolaError, did_you_mean, system_errors
+from tombola.foundations.errors import TombolaError, alike_beside, did_you_mean, system_errors
 from tombola.foundations.parsing import is_hub_id
 from tombola.foundations.registry import take_installed
 from tombola.foundations.settings import setting_fields
@@ -125,7 +124,7 @@ def check_task(name: str) -> None:
     with system_errors():
         if name in (known := named_tasks()) or is_hub_id(name) or Path(name).expanduser().exists():
             return
-        question = did_you_mean(name, [*known, *map(str, beside(name))])
+        question = did_you_mean(name, known) or alike_beside(name)
         raise TombolaError(
             f"unknown task {name!r}; {question}known: {', '.join(known)}; and there is no file or folder of this name"
         )

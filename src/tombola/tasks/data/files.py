@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, no_such_path, reading
 from tombola.foundations.parsing import json_value
 from tombola.tasks.data.corpus import Columns, Table, tabulate
 
@@ -106,7 +106,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                         f"{path}, line {number}, byte {error.start + 1} is not UTF-8; save the file as UTF-8"
                     ) from None
     except FileNotFoundError:
-        raise TombolaError(f"{path} does not exist; check the path") from None
+        raise TombolaError(no_such_path(path, "check the path")) from None
     except (EOFError, zlib.error) as error:
         raise TombolaError(f"{path} is damaged ({error}); compress it again") from error
     except OSError as error:
