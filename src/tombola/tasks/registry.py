@@ -122,7 +122,11 @@ def owners(setting: str) -> Iterator[Regime]:
 def check_task(name: str) -> None:
     """Raise a TombolaError where a task is unknown, no file or folder, and cannot be `owner/name` of the hub either."""
     with system_errors():
-        if name in (known := named_tasks()) or is_hub_id(name) or Path(name).expanduser().exists():
+        if name in (known := named_tasks()) or Path(name).expanduser().exists():
+            return
+        from tombola.tasks.data.files import is_rows
+
+        if is_hub_id(name) and not is_rows(Path(name)):
             return
         question = did_you_mean(name, known) or alike_beside(name)
         raise TombolaError(
