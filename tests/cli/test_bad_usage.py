@@ -127,7 +127,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, split in itertools.product(("texts2", "texts3", "tagged"), ("train", "dev")):
         (tmp_path / name).mkdir(exist_ok=True)
         if name == "tagged":
-            text = "".join(f"word{row} {'OBI'[row % 3]}\n\n" for row in range(9))
+            text = "".join(f"{split}{row} {'OBI'[row % 3]}\n\n" for row in range(9))
         else:
             text = "text\tlabel\n" + "".join(f"{split} {row}\t{row % int(name[-1])}\n" for row in range(9))
         (tmp_path / name / f"{split}.{'conll' if name == 'tagged' else 'tsv'}").write_text(text)

@@ -28,6 +28,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.checkpoints.semi_structured import not_semi_structured
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.figures import figures
 from tombola.pruning.evaluation import score
 from tombola.pruning.search.loop import search_ticket
 from tombola.study.config import StudyConfig
@@ -562,7 +563,7 @@ class TestSteps:
         said = capsys.readouterr().out
         assert re.search(r"step +seconds\n.+ [\d.]+ *\nsteps: 1 to run, 0 done\nexpected time: under a minute\n", said)
         found = run_json(capsys, *asked, out, "--dry-run")
-        assert f"models on disk: {found['bytes'] / 1e6:.1f} MB more at most" in said
+        assert f"models on disk: {figures(found['bytes'] / 1e6, 1)} MB more at most" in said
         assert not any(tmp_path.iterdir())
         if name == "shrink":
             # Headers of the files are left out.

@@ -183,9 +183,9 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> str:
     return f"unknown {what} {value!r}; {did_you_mean(str(value), known)}known: {', '.join(known)}"
 
 
-def did_you_mean(given: str, known: Iterable[str], sign: str = "") -> str:
+def did_you_mean(given: str, known: Iterable[str], sign: str = "", *, alike: float = 0.6) -> str:
     """Question, with a space after it, that names what is spelt like a word, after a sign; empty where nothing is."""
-    like = [f"{sign}{one}" for one in difflib.get_close_matches(given, [*known], cutoff=0.6)]
+    like = [f"{sign}{one}" for one in difflib.get_close_matches(given, [*known], cutoff=alike)]
     return f"did you mean {' or '.join(like)}? " if like else ""
 
 
@@ -196,7 +196,7 @@ def alike_beside(path: Path | str, *, folders: bool = False) -> str:
     with contextlib.suppress(OSError):
         names = [one.name for one in near.iterdir() if not one.name.startswith(".") and (one.is_dir() or not folders)]
         # Names alone: those of one folder begin alike.
-        return did_you_mean(name, names, given.removesuffix(name))
+        return did_you_mean(name, names, given.removesuffix(name), alike=0.7)
     return ""
 
 

@@ -114,7 +114,7 @@ FAULTS: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("jsonl", JSONL + '{"text": \n', {}, r", line 3 is damaged"),
     ("jsonl", JSONL + "[1]\n", {}, r", line 3 is no JSON object"),
     ("json", ARRAY.replace("]", ",\n7]"), {}, r", line 11 is no JSON object"),
-    ("json", ARRAY[:-9], {}, r"x\.json is damaged"),
+    ("json", ARRAY[:-9], {}, r"\.json is damaged"),
     ("json", "[]", {}, r"is empty"),
     ("json", ARRAY.replace('"pos"', "null"), {}, r", line 2 has no label"),
     ("jsonl", JSONL + '{"text": "x"}\n', {}, r", line 3 has no column 'label'; there are: text"),

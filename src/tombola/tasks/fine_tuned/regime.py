@@ -152,7 +152,8 @@ class FineTunedRegime(Regime):
             _check_head(names, [named] if named in _HEADS else [*_HEADS], source)
         if options.task in self.tasks:
             title, classes = _classes(options.task)
-            kind, outputs = named, len(classes or (None,))
+            outputs: int | None = len(classes or (None,))
+            kind: str = named
         elif Path(options.task).expanduser().exists():
             from tombola.tasks.fine_tuned.own_data_once import read_once
 
