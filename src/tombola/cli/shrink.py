@@ -44,7 +44,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     from tombola.profiling.model_cost import CostOptions, compare, sentence, table
 
     try:
-        with Console(stderr=True, markup=False).status("measuring time and memory"):
+        with Console(stderr=True, markup=False, emoji=False).status("measuring time and memory"):
             measured = CostOptions(options.length or 128, options.batches, options.steps, memory=True)
             costs = compare(load_any(options.model), load_ticket(options.ticket)[1], measured, folder=options.out)
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
@@ -56,7 +56,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
         taken = f"measured on {plural(costs.length, 'token')}, not {options.length}"
         warnings.warn(f"{taken}: no example is longer than half of what the model takes", stacklevel=1)
     if not options.json:
-        console = Console(markup=False)
+        console = Console(markup=False, emoji=False)
         console.print(table(costs))
         if costs.variants["shrunk"].multiply_adds < costs.variants["dense"].multiply_adds:
             console.print(sentence(costs), highlight=False)

@@ -84,7 +84,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     report = folder / "report.html"
     if not options.json:
         for table in run.tables:
-            Console(markup=False).print(PlainTable.of_entry(table))
+            Console(markup=False, emoji=False).print(PlainTable.of_entry(table))
         for line in (*run.lines, f"report: {report}"):
             say(line)
     return {
@@ -141,7 +141,7 @@ def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
 
     found = study.plan()
     if not options.json:
-        console, table = Console(markup=False), PlainTable()
+        console, table = Console(markup=False, emoji=False), PlainTable()
         table.heads("step", numbers=("seconds",))
         for what, seconds in found.left:
             table.line(what, f"{seconds:,.1f}")
