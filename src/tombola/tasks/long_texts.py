@@ -57,7 +57,7 @@ def ending(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
 
 
 def cut(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
-    """Part of a text that truncation to so many tokens looks at: its `beginning`, or `ending`, as the tokenizer cuts."""
+    """Part of a text that truncation to so many tokens reads: its `beginning`, or `ending`, as the tokenizer cuts."""
     return (beginning if tokenizer.truncation_side == "right" else ending)(text, tokenizer, tokens)
 
 

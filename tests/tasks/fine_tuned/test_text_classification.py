@@ -34,8 +34,8 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
-from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.class_order import order_of
+from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.training.loop import train
 from tombola.training.recipe import Recipe

@@ -98,9 +98,9 @@ class TextToTextTask(TokenizedTask[TextPairs]):
             options = {"truncation": True, "max_length": self.max_length}
             targets = self.tokenizer(text_target=heads, **options)["input_ids"]
             whole = self.tokenizer(text_target=heads, verbose=False)["input_ids"]
-        if shortened := sum(len(one) > len(other) for one, other in zip(whole, targets, strict=True)):
+        if parts := sum(len(one) > len(other) for one, other in zip(whole, targets, strict=True)):
             warnings.warn(
-                f"{shortened} of {len(rows):,} targets of the {split} split of {self.title} are cut to {self.max_length} "
+                f"{parts} of {len(rows):,} targets of the {split} split of {self.title} are cut to {self.max_length} "
                 "tokens; raise --max-length",
                 stacklevel=2,
             )
