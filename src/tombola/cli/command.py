@@ -50,9 +50,9 @@ def say(text: str, *, stderr: bool = False) -> None:
     """Print a sentence for people: in a terminal lines end between words, elsewhere it is one line."""
     if stderr and hasattr(sys.stderr, "rich_proxied_file"):
         # Bars are drawn: what is printed goes above them, and no other console knows where they are.
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
         return
-    console = Console(stderr=stderr, markup=False)
+    console = Console(stderr=stderr, markup=False, emoji=False)
     console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="ignore")
 
 

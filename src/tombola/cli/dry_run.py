@@ -33,7 +33,7 @@ def planned(options: argparse.Namespace, found: "Plan") -> dict[str, Any]:
     if not options.command.resumes and options.out is not None:
         check_new(options.out)
     if not options.json:
-        console, table = Console(markup=False), PlainTable()
+        console, table = Console(markup=False, emoji=False), PlainTable()
         table.heads("step", numbers=("seconds",))
         for what, seconds in found.left:
             table.line(what, f"{seconds:,.1f}")

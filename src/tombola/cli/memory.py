@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tombola.checkpoints.sources import check_source
 from tombola.cli.command import Command, counts, names, numbers
-from tombola.foundations.errors import TombolaError, unknown
+from tombola.foundations.errors import TombolaError, printable, unknown
 from tombola.foundations.figures import figures, short_count
 from tombola.foundations.plain_table import PlainTable
 
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     # A column for each number.
     options.images = images = tuple(dict.fromkeys(options.images))
     known = KNOWN_PIPELINES.get(model)
-    with Console(stderr=True, markup=False).status("reckoning"):
+    with Console(stderr=True, markup=False, emoji=False).status("reckoning"):
         # None for a denoiser by itself.
         parts = known_parts(known) if known else parts_of(model)
         if options.exclude:
@@ -96,7 +96,7 @@ def _listed(options: argparse.Namespace) -> dict[str, Any]:
         table.heads("name", "pipeline", "denoiser")
         for name, one in KNOWN_PIPELINES.items():
             table.line(name, one.pipeline, one.denoiser.kind)
-        Console(markup=False).print(table)
+        Console(markup=False, emoji=False).print(table)
     return {
         "known": {
             name: {"pipeline": one.pipeline, "denoiser": one.denoiser.kind} for name, one in KNOWN_PIPELINES.items()
@@ -167,7 +167,7 @@ def _most(peaks: Mapping[int, int], gpu_memory: float) -> int | None:
 def _print(
     found: "Sequence[DenoiserNeed]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
 ) -> None:
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     fitting = "" if around else ", images that fit on a GPU"
     title = f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}"
     tables = {title: _denoisers(found, options, fits=not around)}
@@ -192,10 +192,10 @@ def _print(
     said.append("Workspaces of convolutions on a GPU, and what its driver takes, are not reckoned with.")
     for title, table in tables.items():
         # A title of the table's own is broken where the table ends.
-        console.print(title, style="italic", highlight=False)
+        console.print(printable(title), style="italic", highlight=False)
         console.print(table)
         console.print()
-    console.print("\n".join(said), highlight=False)
+    console.print("\n".join(map(printable, said)), highlight=False)
 
 
 def _denoisers(found: "Sequence[DenoiserNeed]", options: argparse.Namespace, *, fits: bool) -> PlainTable:

@@ -73,7 +73,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
     from tombola.profiling.model_cost import compare, sentence, table
 
     try:
-        with Console(stderr=True, markup=False).status("measuring time and memory"):
+        with Console(stderr=True, markup=False, emoji=False).status("measuring time and memory"):
             loaded = load_any(options.model), load_ticket(options.ticket)[1]
             costs = compare(*loaded, _measurement(options), folder=options.out)
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError, KeyboardInterrupt) as error:
@@ -85,7 +85,7 @@ def _measured(options: argparse.Namespace) -> dict[str, object] | None:
         taken = f"measured on {plural(costs.length, 'token')}, not {options.length}"
         warnings.warn(f"{taken}: no example is longer than half of what the model takes", stacklevel=1)
     if not options.json:
-        console = Console(markup=False)
+        console = Console(markup=False, emoji=False)
         console.print(table(costs))
         if costs.variants["shrunk"].multiply_adds < costs.variants["dense"].multiply_adds:
             console.print(sentence(costs), highlight=False)

@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     report = folder / "report.html"
     if not options.json:
         for table in run.tables:
-            Console(markup=False).print(PlainTable.of_entry(table))
+            Console(markup=False, emoji=False).print(PlainTable.of_entry(table))
         for line in (*run.lines, f"report: {report}"):
             say(line)
     return {

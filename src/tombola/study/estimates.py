@@ -13,6 +13,7 @@ from torch import nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations import resources
+from tombola.foundations.errors import printable
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
 from tombola.study.scheduler import Schedule, apart, threads
@@ -141,4 +142,4 @@ def in_words(seconds: float) -> str:
 
 def announce(text: str) -> None:
     """Print a text on stderr, where progress is shown."""
-    Console(stderr=True, markup=False).print(text, highlight=False, soft_wrap=True)
+    Console(stderr=True, markup=False, emoji=False).print(printable(text), highlight=False, soft_wrap=True)
