@@ -123,7 +123,7 @@ def _verdict(study: StudyData, method: str) -> str:
 
 
 def _beside_published(sweep: SweepData, registry: FigureRegistry) -> Html | None:
-    """This sweep's scores beside the paper's for GLUE; None where it has none of these tasks."""
+    """Scores beside the paper's for GLUE; None where it has none of these tasks."""
     paper, lines = published(), []
     for label, study in sweep.studies.items():
         for row in paper.task(study.task.glue) if study.task.glue else ():

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from tombola.foundations.atomic_files import sweep_drafts
+from tombola.foundations.atomic_files import clear_drafts
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.study.estimates import stretch, worker_count
@@ -99,7 +99,7 @@ class StudiesRun:
             finally:
                 # Of workers that were stopped in the middle of a step.
                 for folder in (self.folder, *self._of):
-                    sweep_drafts(folder)
+                    clear_drafts(folder)
 
     def _budget(self, until: float, slower: float) -> Budget:
         seconds = {folder: slower * study.pass_seconds() for folder, study in self._of.items()}

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
+from tombola.foundations.atomic_files import clear_drafts, read_json, work_alone
 from tombola.foundations.errors import StaleError, TombolaError, memory_errors, reason
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision
@@ -25,7 +25,7 @@ from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatom
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan
-from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder, check_links
 from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
@@ -134,6 +134,7 @@ class Study(Shown):
     def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
         if (folder / "study.json").is_file():
+            check_links(folder)
             there = read_json(folder / "study.json")
             if not there.get("hash"):
                 raise TombolaError(f"{folder} holds a single step, and no study; choose another folder with --out")
@@ -207,7 +208,7 @@ class Study(Shown):
             TombolaError: what is there is not what was written.
         """
         with work_alone(self.folder):
-            sweep_drafts(self.folder)
+            clear_drafts(self.folder)
             self._renewed = self._renew()
             self._check_saved()
             self._stale = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tombola.analysis.agreement.comparison import compare
-from tombola.foundations.atomic_files import disk_errors, read_json, sweep_drafts
+from tombola.foundations.atomic_files import clear_drafts, disk_errors, read_json
 from tombola.foundations.errors import BusyError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
@@ -148,7 +148,7 @@ class Sweep(Shown):
 
     def _run(self, steps: Mapping[Path, list[StudyStep]], until: float | None) -> int:
         mine = [study for study in self.studies.values() if study.folder in steps]
-        sweep_drafts(self.out)
+        clear_drafts(self.out)
         return StudiesRun(mine, self.out, self.workers, mine[0].cluster, "sweep").run(steps, until)
 
     def _record(self, comparisons: Mapping[str, str]) -> None:
