@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import shutil
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from datasets import Dataset
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -28,7 +24,6 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from builders import gguf_files, language_models, pipelines, shared_folder, small_study, ticket_trees
 from builders.encoders import sites
 from builders.fake_study import fake_study
-from builders.hostile_files import damaged
 from tombola.analysis.agreement.comparison import compare
 from tombola.analysis.transfer import Transfer, TransferCell
 from tombola.checkpoints import denoisers, gguf, loading

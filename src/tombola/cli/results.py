@@ -1,4 +1,4 @@
-"""`tombola results`: scores, verdicts, searches and settings of many studies as one table, or what SQL makes of them."""
+"""`tombola results`: scores, verdicts, searches and settings of many studies as one table, or what SQL makes of it."""
 
 import argparse
 from pathlib import Path
@@ -58,8 +58,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         raise TombolaError(f"{out} is no file for a table; let it end in {', '.join(endings)}, or give --format")
     found = result_table(options.folder, options.view, options.sql)
     if format in ("table", "latex", "markdown") and options.sql is None:
-        columns = [name for name in _VIEWS[options.view] if name != "finished" or not all(found["finished"].to_pylist())]
-        found = found.select(columns)
+        known = {"finished"} if all(found["finished"].to_pylist()) else set[str]()
+        found = found.select([name for name in _VIEWS[options.view] if name not in known])
     if out is not None:
         text = FILES[format][1](found)
         write_bytes(out, text if isinstance(text, bytes) else text.encode())
@@ -73,9 +73,12 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         console.print(plain_table(found))
     else:
         print(FILES[format][1](found), end="")
-    return {"rows": records(found), **({} if out is None else {"out": str(out)})}
+    return {"rows": records(found), "out": None if out is None else str(out)} if options.json else {}
 
 
 COMMAND = Command(
-    "results", "what many studies found, as one table: rows, verdicts, searches, settings; with SQL", _add_arguments, _run
+    "results",
+    "what many studies found, as one table: rows, verdicts, searches, settings; with SQL",
+    _add_arguments,
+    _run,
 )

@@ -6,7 +6,7 @@ started in holds the tracker: workers tell it through their progress.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +52,8 @@ class TrackedCurves:
 
     def __init__(self, tracker: Any) -> None:
         self._tracker = tracker
+        # Steps of W&B are of a whole run and never go back, and here several curves grow side by side.
+        self._steps_as_values = tracker.name == "wandb"
         self._began: dict[str, int] = {}
         self._last: dict[str, int] = {}
 
@@ -62,11 +64,8 @@ class TrackedCurves:
             if (before := self._last.get(curve)) is not None and step <= before - self._began.get(curve, 0):
                 self._began[curve] = before + 1 - step
             at = self._last[curve] = self._began.get(curve, 0) + step
-            if self._tracker.name == "wandb":
-                # Its steps are of a whole run and never go back, and several curves grow side by side.
-                self._safely(lambda tracker, c=curve, v=value, a=at: tracker.log({c: v, f"{c} step": a}))
-            else:
-                self._safely(lambda tracker, c=curve, v=value, a=at: tracker.log({c: v}, step=a))
+            point = ({curve: value, f"{curve} step": at}, None) if self._steps_as_values else ({curve: value}, at)
+            self._safely("log", *point)
 
     @property
     def tracker(self) -> Any:
@@ -75,9 +74,9 @@ class TrackedCurves:
 
     def finish(self) -> None:
         """Let the tracker finish."""
-        self._safely(lambda tracker: tracker.finish())
+        self._safely("finish")
 
-    def _safely(self, do: Callable[[Any], object]) -> None:
+    def _safely(self, method: str, *given: object) -> None:
         import torch
 
         if self._tracker is None:
@@ -85,7 +84,7 @@ class TrackedCurves:
         try:
             # Whatever numbers it draws, the work's are the same.
             with torch.random.fork_rng([]):
-                do(self._tracker)
+                getattr(self._tracker, method)(*given)
         except Exception as error:
             warnings.warn(f"curves are not tracked any more ({reason(error)})", stacklevel=4)
             self._tracker = None

@@ -168,7 +168,9 @@ class ProgressBars:
     def end_step(self) -> None:
         """Add a step that is done to the curve of the whole."""
         self._done += 1
-        self.curves.add(self._job, self._done, {"share done": min(1.0, self._spent / self._cost) if self._cost else 1.0})
+        self.curves.add(
+            self._job, self._done, {"share done": min(1.0, self._spent / self._cost) if self._cost else 1.0}
+        )
 
     def say(self, text: str) -> None:
         """Print a line above the bars, or in the log."""

@@ -55,11 +55,10 @@ FILES: Mapping[str, tuple[str, Callable[[pa.Table], str | bytes]]] = MappingProx
 
 
 def _table(found: pa.Table, *, exact: bool = False) -> Table:
-    kinds = (
-        "number" if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) else "text"
-        for kind in found.schema.types
-    )
-    columns = [Column(name, kind) for name, kind in zip(found.column_names, kinds, strict=True)]
+    numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    columns = [
+        Column(one.name, "number" if any(true_of(one.type) for true_of in numeric) else "text") for one in found.schema
+    ]
     lines = ([_text(value, one, exact) for value, one in zip(line, columns, strict=True)] for line in _lines(found))
     return Table.of("Results", columns, lines)
 

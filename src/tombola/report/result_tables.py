@@ -152,8 +152,8 @@ def _each(studies: Mapping[Path, T], read: Callable[[T], Any], what: str) -> Ite
             errors.append(error)
     if errors and len(errors) == len(studies):
         raise errors[0]
-    for error in errors:
-        warnings.warn(f"{what}: {error}", stacklevel=2)
+    for one in errors:
+        warnings.warn(f"{what}: {one}", stacklevel=2)
 
 
 def _finished(data: StudyData) -> bool:
@@ -167,14 +167,13 @@ def _regime(data: StudyData) -> str:
 
 def _type(hint: Any) -> pa.DataType:
     """Type of a column for a type hint; what has no type of its own in a table is text, as JSON."""
-    inner = [one for one in get_args(hint) if one is not types.NoneType]
-    match get_origin(hint):
-        case types.UnionType | Union:
-            return _type(inner[0])
-        case origin if isinstance(origin, type) and issubclass(origin, Mapping):
-            return pa.map_(pa.string(), _type(inner[1]))
-        case origin if origin in (list, tuple):
-            return pa.list_(_type(inner[0]))
+    origin, inner = get_origin(hint), [one for one in get_args(hint) if one is not types.NoneType]
+    if origin in (types.UnionType, Union):
+        return _type(inner[0])
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return pa.map_(pa.string(), _type(inner[1]))
+    if origin in (list, tuple):
+        return pa.list_(_type(inner[0]))
     known = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     return known.get(hint, pa.string())
 

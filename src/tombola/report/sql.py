@@ -37,4 +37,7 @@ def query(tables: Mapping[str, pa.Table], sql: str) -> pa.Table:
             connection.register(name, table)
         for setting in _LOCKED:
             connection.execute(f"SET {setting}")
-        return connection.execute(sql).fetch_arrow_table()
+        found = connection.sql(sql)
+        if found is None:
+            raise ValueError("it selects nothing")
+        return found.to_arrow_table()

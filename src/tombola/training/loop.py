@@ -80,7 +80,7 @@ def train(
                     f"training diverged at step {step + 1} of {total} (the gradient is not finite); "
                     f"lower the learning rate ({recipe.learning_rate:g})"
                 )
-            counted.measured(step + 1, {"loss": loss.item(), "learning rate": schedule.get_last_lr()[0]})
+            counted.measured(step + 1, {"loss": loss.item(), "learning rate": float(schedule.get_last_lr()[0])})
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
