@@ -34,8 +34,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
-    return Study(small_study.config(**{**SETTINGS, **settings}), out=out, seeds=(0, 1), workers=workers)
+def shared(out: Path, workers: int = 2, track: str | None = None, **settings: Any) -> Study:
+    config = small_study.config(**{**SETTINGS, **settings})
+    return Study(config, out=out, seeds=(0, 1), workers=workers, track=track)
 
 
 def files(folder: Path) -> list[str]:
