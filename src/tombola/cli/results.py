@@ -68,8 +68,8 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     elif options.json:
         pass
     elif format == "table":
-        console = Console(markup=False)
-        console = console if console.is_terminal else Console(width=_WIDTH, markup=False)
+        console = Console(markup=False, emoji=False)
+        console = console if console.is_terminal else Console(width=_WIDTH, markup=False, emoji=False)
         console.print(plain_table(found))
     else:
         print(FILES[format][1](found), end="")

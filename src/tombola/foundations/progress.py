@@ -96,7 +96,7 @@ def shown(progress: "Progress | bool", what: str, total: int | None = None) -> I
     else:
         text = TextColumn("{task.description}", markup=False, table_column=_rest())
         counts = TextColumn("{task.completed:,} examples"), TimeElapsedColumn(), *((_Left(),) if total else ())
-        console = Console(stderr=True, markup=False)
+        console = Console(stderr=True, markup=False, emoji=False)
         with _Lines(text, BarColumn(bar_width=16), *counts, console=console, expand=True) as drawn:
             yield _Bar(drawn, what, total)
 
@@ -131,7 +131,7 @@ class ProgressBars:
     def __init__(
         self, job: str, cost: float, console: Console | None = None, curves: Curves = NOWHERE, done: int = 0
     ) -> None:
-        self.console = console or Console(stderr=True, markup=False)
+        self.console = console or Console(stderr=True, markup=False, emoji=False)
         self.drawn = _Lines(
             TextColumn("{task.description}", markup=False, table_column=_rest()),
             BarColumn(bar_width=16),

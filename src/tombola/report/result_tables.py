@@ -143,7 +143,7 @@ def _opened(folder: Path) -> StudyData:
 
 
 def _each(studies: Mapping[Path, T], read: Callable[[T], Any], what: str) -> Iterator[tuple[Path, Any]]:
-    """What is read of each study; a warning where that fails, an error where it fails for all."""
+    """Result of reading each study; a warning where that fails, an error where it fails for all."""
     errors = list[TombolaError]()
     for name, study in studies.items():
         try:
