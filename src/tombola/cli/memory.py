@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tombola.checkpoints.sources import check_source
-from tombola.cli.command import Command, names, numbers, seeds
+from tombola.cli.command import Command, counts, names, numbers
 from tombola.foundations.errors import TombolaError, printable, unknown
 from tombola.foundations.figures import figures, short_count
 from tombola.foundations.plain_table import PlainTable
@@ -33,7 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the pipelines that it knows by name, and stop")
     shares = "shares of the sites that stay (1,0.75,0.5)"
     parser.add_argument("--density", type=numbers, metavar="1,0.75", help=shares)
-    parser.add_argument("--images", type=seeds, default=(1, 4), metavar="1,4", help="images at once (1,4)")
+    parser.add_argument("--images", type=counts, default=(1, 4), metavar="1,4", help="images at once (1,4)")
     parser.add_argument("--size", type=int, metavar="N", help="sides of the latent images (the configuration's)")
     parser.add_argument("--dtype", choices=_DTYPES, default="float16", help="of weights and activations")
     guidance = "classifier-free guidance, which takes two passes an image, where the model draws from a text or class"

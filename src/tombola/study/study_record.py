@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, check_folder, reading
 from tombola.foundations.slug import slug
 from tombola.study.folder_layout import check_links, check_not_renewed
 
@@ -22,8 +22,7 @@ def read_record(folder: Path, *, whole: bool = False) -> Mapping[str, Any]:
     Raises:
         TombolaError: there is none, it cannot be read, or a link leads out of the folder.
     """
-    if not folder.is_dir():
-        raise TombolaError(f"{folder} does not exist; give the folder of a study, or make one with `tombola study`")
+    check_folder(folder, "give the folder of a study, or make one with `tombola study`")
     if not (folder / NAME).is_file():
         if not whole and any(folder.rglob("good/ticket.json")):
             raise TombolaError(
