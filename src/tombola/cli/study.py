@@ -48,6 +48,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
     cluster = "Dask scheduler, tls://HOST:8786 or its scheduler file, whose workers run the steps (see the how-to)"
     parser.add_argument("--cluster", metavar="ADDRESS", help=cluster)
+    track = "show curves of trainings, searches and the study as they grow: tensorboard, wandb, mlflow, trackio, …"
+    parser.add_argument("--track", metavar="TRACKER", help=track)
     add_continue(parser)
 
 
@@ -148,6 +150,7 @@ def _study(asked: "StudyFile", options: argparse.Namespace) -> "Study":
         save=asked.save or "good",
         workers=asked.workers or "auto",
         cluster=options.cluster,
+        track=options.track,
         command=options.typed,
     )
 

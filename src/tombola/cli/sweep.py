@@ -44,7 +44,8 @@ def _seconds(text: str) -> float:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.sweep_file import SweepFile
 
-    asked = SweepFile.read(options.config, options.preset, **given_settings(options))
+    place = Path("/dev/stdin") if options.config == Path("-") else options.config
+    asked = SweepFile.read(place, options.preset, **given_settings(options))
     out = options.out or asked.out
     given = {name: getattr(options, name) for name in ("seeds", "save") if getattr(options, name) is not None}
     studies = [replace(one, file=replace(one.file, **given)) for one in asked.studies]
@@ -76,7 +77,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         from tombola.report.terminal import sweep_table
 
         if page is not None:
-            Console(markup=False).print(sweep_table(SweepData.read(out)))
+            Console(markup=False, emoji=False).print(sweep_table(SweepData.read(out)))
             say(f"report: {page}")
     return {"folder": str(out), "report": page, "steps_left": left, "studies": _folders(sweep)}
 
@@ -92,7 +93,9 @@ def _sweep(asked: "SweepFile", out: Path, options: argparse.Namespace) -> "Sweep
 
     keep_freed_memory()
     workers = options.workers or asked.studies[0].file.workers or "auto"
-    return Sweep(asked.studies, out, workers=workers, cluster=options.cluster, command=options.typed)
+    return Sweep(
+        asked.studies, out, workers=workers, cluster=options.cluster, track=options.track, command=options.typed
+    )
 
 
 def _planned(sweep: "Sweep", options: argparse.Namespace) -> dict[str, Any]:
@@ -103,7 +106,7 @@ def _planned(sweep: "Sweep", options: argparse.Namespace) -> dict[str, Any]:
     plans = sweep.plan()
     seconds, size = sum(one.seconds for one in plans.values()), sum(one.bytes for one in plans.values())
     if not options.json:
-        console, table = Console(markup=False), PlainTable()
+        console, table = Console(markup=False, emoji=False), PlainTable()
         table.heads("study", numbers=("steps", "done", "trainings", "hours", "GB"))
         for label, one in plans.items():
             table.line(label, *_figures(one))

@@ -321,6 +321,8 @@ class _SharedJob:
         match message:
             case {"advance": int(examples)}:
                 worker.line.advance(examples)
+                for at, values in message.get("points", ()):
+                    worker.line.measured(at, values)
                 # A cluster may have grown.
                 self._give()
             case {"note": str(text)}:

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import torch
 
 from tombola.foundations.atomic_files import clear_drafts
+from tombola.foundations.curves import tracked
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.study.estimates import stretch, worker_count
@@ -60,6 +61,7 @@ class StudiesRun:
         workers: processes; see `Study`.
         cluster: address of a Dask scheduler whose workers run the steps; None for processes of this machine.
         what: it is, above the bars.
+        track: name of a tracker of curves; None for none.
     """
 
     studies: Sequence[RunnableStudy]
@@ -67,6 +69,7 @@ class StudiesRun:
     workers: int | Literal["auto"] = 1
     cluster: str | None = None
     what: str = "study"
+    track: str | None = None
     _of: Mapping[Path, RunnableStudy] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +93,12 @@ class StudiesRun:
         for study in self.studies:
             study.begin(steps[study.folder], workers)
         budget = None if until is None else self._budget(until, stretch(workers))
-        with deterministic(self._device), ProgressBars(self.what, sum(step.cost for step in every)) as bars:
+        done, cost = sum(step.done() for step in every), sum(step.cost for step in every)
+        with (
+            deterministic(self._device),
+            tracked(self.track, self.folder) as curves,
+            ProgressBars(self.what, cost, curves=curves, done=done) as bars,
+        ):
             if workers == 1:
                 return run_here(every, bars, self._heard, budget)
             job = Job({one.folder: one.made_of() for one in self.studies}, self.folder, self._gpus())

@@ -14,6 +14,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import clear_drafts, read_json, work_alone
+from tombola.foundations.curves import check_tracker
 from tombola.foundations.errors import StaleError, TombolaError, memory_errors, reason
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision
@@ -81,6 +82,8 @@ class Study(Shown):
         label: before the names of its steps, where there are several studies.
         cluster: address of a Dask scheduler, `tls://HOST:8786`, or the path of a scheduler file: its workers, which see
             the same folders under the same names, run the steps in place of processes of this machine.
+        track: name of one of accelerate's trackers (`tensorboard`, `wandb`, `mlflow`, `trackio`, ...) that is given
+            the curves of trainings, searches and the whole study while they run; None for none.
 
     Raises:
         TombolaError: `out` is the folder of a study of another model or task, or the device does not exist.
@@ -97,6 +100,7 @@ class Study(Shown):
         workers: int | Literal["auto"] = 1,
         cluster: str | None = None,
         label: str = "",
+        track: str | None = None,
     ) -> None:
         if workers != "auto" and workers < 1:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
@@ -118,6 +122,9 @@ class Study(Shown):
         self.label = label
         self.workers = workers
         self.cluster = None if cluster is None else address_of(cluster)
+        self.track = track
+        if track is not None:
+            check_tracker(track)
         self._opened: Task | None = None
         self._read = set[str]()
         self._inputs: dict[int, Mapping[str, object]] = {}
@@ -197,7 +204,7 @@ class Study(Shown):
 
     @property
     def _alone(self) -> StudiesRun:
-        return StudiesRun([self], self.folder, self.workers, self.cluster)
+        return StudiesRun([self], self.folder, self.workers, self.cluster, track=self.track)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[list[StudyStep]]:
@@ -217,7 +224,8 @@ class Study(Shown):
             except TombolaError:
                 # Of what does not need what failed there are results too.
                 if not self._stale:
-                    self._finish()
+                    with contextlib.suppress(TombolaError):
+                        self._finish()
                 raise
             self._finish()
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tombola.analysis.agreement.comparison import compare
 from tombola.foundations.atomic_files import clear_drafts, disk_errors, read_json
+from tombola.foundations.curves import check_tracker
 from tombola.foundations.errors import BusyError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
@@ -32,7 +33,7 @@ class Sweep(Shown):
         out: folder of the sweep; its studies lie in it.
         command: what the user typed, for the report.
         save: which retrained models are written where a study's file does not say: `none`, `good`, or `all`.
-        workers, cluster: as those of a `Study`.
+        workers, cluster, track: as those of a `Study`.
 
     Raises:
         TombolaError: a study is wrong, two are the same, or they are of different devices.
@@ -47,11 +48,14 @@ class Sweep(Shown):
         save: str = "good",
         workers: int | Literal["auto"] = 1,
         cluster: str | None = None,
+        track: str | None = None,
     ) -> None:
         self.out, self.command = Path(out), command
         if (self.out / "study.json").is_file():
             raise TombolaError(f"{self.out} is the folder of a study; choose another one for the sweep with --out")
-        self.workers, self._cluster = workers, cluster
+        self.workers, self.track = workers, track
+        if track is not None:
+            check_tracker(track)
         self.studies: dict[str, Study] = {}
         self._axes = {one.label: one.axes for one in studies}
         for one in studies:
@@ -149,7 +153,7 @@ class Sweep(Shown):
     def _run(self, steps: Mapping[Path, list[StudyStep]], until: float | None) -> int:
         mine = [study for study in self.studies.values() if study.folder in steps]
         clear_drafts(self.out)
-        return StudiesRun(mine, self.out, self.workers, mine[0].cluster, "sweep").run(steps, until)
+        return StudiesRun(mine, self.out, self.workers, mine[0].cluster, "sweep", self.track).run(steps, until)
 
     def _record(self, comparisons: Mapping[str, str]) -> None:
         studies = [
