@@ -82,6 +82,8 @@ OTHER: dict[str, Any] = {
     "class_weights": "balanced",
     "warmup_ratio": 0.2,
     "max_grad_norm": 2.0,
+    "gradient_accumulation_steps": 2,
+    "gradient_checkpointing": True,
     "eval_batch_size": 32,
     "precision": "fp32",
     "device": "cuda",

@@ -13,6 +13,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from tombola.foundations.errors import printable
+from tombola.foundations.launcher import is_main_process
 
 
 class Progress(Protocol):
@@ -82,11 +83,12 @@ def _rest() -> Column:
 def shown(progress: "Progress | bool", what: str, total: int | None = None) -> Iterator[Progress]:
     """Receiver of progress for a `with` block: the one that was given, a bar on stderr for True, none for False.
 
-    `total` is how many examples there are; None where nobody knows.
+    `total` is how many examples there are; None where nobody knows. Of several processes that a launcher started only
+    the main one shows anything.
     """
     if not isinstance(progress, bool):
         yield progress
-    elif not progress:
+    elif not (progress and is_main_process()):
         yield SILENT
     else:
         text = TextColumn("{task.description}", markup=False, table_column=_rest())
@@ -115,7 +117,7 @@ class ProgressBars:
     """
 
     def __init__(self, job: str, cost: float, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, markup=False)
+        self.console = console or Console(stderr=True, markup=False, quiet=not is_main_process())
         self.drawn = _Lines(
             TextColumn("{task.description}", markup=False, table_column=_rest()),
             BarColumn(bar_width=16),
