@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from builders.encoders import classifier, some_sites, some_weights, synthetic
-from tombola.foundations.launcher import is_main_process, process_rank
+from tombola.foundations.launcher import process_rank
 from tombola.subnetworks.pruned_model import keep_sparse
 from tombola.subnetworks.subnetwork import masked
 from tombola.training import kept_training
@@ -22,7 +22,7 @@ from tombola.training.recipe import Recipe
 RECIPE = Recipe(epochs=2, learning_rate=3e-3, batch_size=8, weight_decay=0.3, max_grad_norm=0.5)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -32,7 +32,7 @@ class _Kill:
     def advance(self, _: int) -> None:
         self.left -= 1
         if not self.left:
-            raise Killed
+            raise KilledError
 
     def note(self, text: str) -> None: ...
 
@@ -67,7 +67,7 @@ def trained(folder: Path | None = None) -> dict[str, Tensor]:
         add("undisturbed", again)
         try:
             train(classifier(dropout=0.2), task, RECIPE, seed=3, keep=keep, progress=_Kill())
-        except Killed:
+        except KilledError:
             again = classifier(dropout=0.2)
             train(again, task, RECIPE, seed=3, keep=keep)
         add("resumed", again)
@@ -77,12 +77,16 @@ def trained(folder: Path | None = None) -> dict[str, Tensor]:
 def _shard_on_cpu() -> None:
     """FSDP, as accelerate sets it up on GPUs alone."""
     from accelerate import Accelerator, FullyShardedDataParallelPlugin
-    from accelerate.state import AcceleratorState
+    from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType
 
     Accelerator()
-    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
-    AcceleratorState._shared_state |= {"distributed_type": DistributedType.FSDP, "fsdp_plugin": plugin}
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=True
+    )
+    for state in (PartialState, AcceleratorState):
+        state._shared_state["distributed_type"] = DistributedType.FSDP
+    AcceleratorState._shared_state["fsdp_plugin"] = plugin
 
 
 if __name__ == "__main__":
@@ -90,4 +94,3 @@ if __name__ == "__main__":
     if sys.argv[1] == "fsdp":
         _shard_on_cpu()
     save_file(trained(Path(sys.argv[2])), Path(sys.argv[2]) / f"{process_rank()}.safetensors")
-    print("main" if is_main_process() else "other")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tombola.training import kept_training
 from tombola.training.kept_training import KeptTraining
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -23,28 +24,34 @@ def deadly(step: Callable[[KeptTraining, int], None], left: list[int]) -> Callab
         step(self, done)
         left[0] -= 1
         if not left[0]:
-            raise Killed
+            raise KilledError
 
     return wrapper
 
 
 @pytest.mark.slow
 def test_a_study_goes_on_within_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"methods": ("weights",), "controls": (), "analyses": (), "rewind": "step-2", "epochs": 2}
+    settings: dict[str, Any] = {
+        "methods": ("weights",),
+        "controls": (),
+        "analyses": (),
+        "rewind": "step-2",
+        "epochs": 2,
+    }
     expected = study_in(tmp_path / "undisturbed", **settings).run()
     monkeypatch.setattr(kept_training, "INTERVAL", 0.0)
     plain, taken = KeptTraining.step, list[int]()
-    # In fine-tuning, past the step that is rewound to; then in retraining, of which the first two steps are left out.
-    for kill in (5, 7 + 4):
+    # In fine-tuning, past the step that is rewound to; then, six steps on, in retraining, which begins with the third.
+    for kill in (5, 6 + 4):
         with monkeypatch.context() as patch:
             patch.setattr(KeptTraining, "step", deadly(plain, [kill]))
-            with pytest.raises(Killed):
+            with pytest.raises(KilledError):
                 study_in(tmp_path / "killed", **settings).run()
         (state,) = tmp_path.rglob("state.safetensors")
         assert state.parent.name == (".full.training" if kill == 5 else ".retrained.training")
-        taken.append(state.stat().st_size)
     monkeypatch.setattr(KeptTraining, "step", lambda self, done: taken.append(done))
     found = study_in(tmp_path / "killed", **settings).run()
+    assert taken == [7, 8, 9, 10, 11]
     assert timeless(read_rows(found)) == timeless(read_rows(expected))
     assert not list(found.rglob("*.training"))
     for path in expected.rglob("*.safetensors"):

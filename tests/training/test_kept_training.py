@@ -18,7 +18,7 @@ RECIPE = Recipe(epochs=2, learning_rate=3e-3, batch_size=16, weight_decay=0.3, w
 STEPS = 8
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -31,7 +31,7 @@ class Kill:
     def advance(self, _: int) -> None:
         self.left -= 1
         if not self.left:
-            raise Killed
+            raise KilledError
 
     def note(self, text: str) -> None: ...
 
@@ -63,7 +63,7 @@ def test_a_killed_training_goes_on_bit_by_bit(small: Exact, tmp_path: Path) -> N
     undisturbed, keep = trained(small, None), TrainingFolder(tmp_path / ".training", "data")
     order = small.order
     for kill in (3, 5):
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             # The progress of steps that are done is told anew.
             trained(small, keep, kill)
     assert same(trained(small, keep), undisturbed)
@@ -75,7 +75,7 @@ def test_a_killed_training_goes_on_bit_by_bit(small: Exact, tmp_path: Path) -> N
 
 def test_what_is_kept_of_another_training_is_left_alone(small: Exact, tmp_path: Path) -> None:
     keep = TrainingFolder(tmp_path / ".training", "data")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(small, keep, 3)
     for other in (TrainingFolder(keep.path, "other data"), keep):
         changed = {"seed": 6} if other is keep else {}
@@ -86,7 +86,7 @@ def test_what_is_kept_of_another_training_is_left_alone(small: Exact, tmp_path: 
 
 def test_a_damaged_state_is_said_and_training_begins_anew(small: Exact, tmp_path: Path) -> None:
     keep = TrainingFolder(tmp_path / ".training")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         trained(small, keep, 3)
     (keep.path / "state.safetensors").write_bytes(b"\x08" + bytes(7) + b"nonsense")
     with pytest.warns(UserWarning, match=r"damaged.*begins anew"):
@@ -99,7 +99,7 @@ def test_a_ticket_goes_on_under_its_mask(low_rank: LowRank | None, small: Exact,
     model = classifier(dropout=0.3)
     ticket, keep = some_weights(model, 0), TrainingFolder(tmp_path / ".training")
     expected = retrain(model, ticket, small, RECIPE, low_rank=low_rank)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         retrain(model, ticket, small, RECIPE, low_rank=low_rank, keep=keep, progress=Kill(3))
     small.order = []
     found = retrain(model, ticket, small, RECIPE, low_rank=low_rank, keep=keep)
@@ -112,7 +112,7 @@ def test_a_callback_is_not_called_again(small: Exact, tmp_path: Path) -> None:
     for kill in (5, 0):
         at_step = (2, lambda _: calls.append("called"))
         if kill:
-            with pytest.raises(Killed):
+            with pytest.raises(KilledError):
                 train(classifier(), small, RECIPE, at_step=at_step, keep=keep, progress=Kill(kill))
         else:
             train(classifier(), small, RECIPE, at_step=at_step, keep=keep)

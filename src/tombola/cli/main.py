@@ -101,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Of what other libraries miss, and how they make up for it, users need not know; who wants to, sets them.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    if process_count() > 1:
+        # PyTorch's loggers, of every process.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch
     # is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -126,7 +126,11 @@ def _random_point(context: SeedContext, path: Path, method: str, index: int, pro
     sparsity = config.search.sparsities[index]
     point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
     ticket = random_curve.random_like(point, context.setting.anatomy, seed)
-    part = context.trained(ticket, progress, training_folder(path)) if config.iterative else shrunk(context.model(), ticket)
+    part = (
+        context.trained(ticket, progress, training_folder(path))
+        if config.iterative
+        else shrunk(context.model(), ticket)
+    )
     found = context.evaluate(part, config.searched, progress).scored_by(task, config.searched)
     references, resamples = task.references(config.searched), config.bootstrap_resamples
     low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)

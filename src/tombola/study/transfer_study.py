@@ -26,9 +26,9 @@ from tombola.study.scheduler import run_here
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.study.step_record import StepRecord
-from tombola.study.training_folder import training_folder
 from tombola.study.study_folder import StudyFolder
 from tombola.study.study_record import NAME, check_together, read_record
+from tombola.study.training_folder import training_folder
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
 from tombola.tickets.site_groups import site_groups_of

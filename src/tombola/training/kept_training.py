@@ -4,7 +4,6 @@ One safetensors file, written atomically: weights that are trained, moments of t
 the steps that are done, and what the training is of, as JSON in its header.
 """
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -73,7 +72,7 @@ class KeptTraining:
             for name, tensor in (*replica.gather().state_dict().items(), *masks.items()):
                 plain = tensor.detach().cpu().contiguous()
                 digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-                digest.update(as_bits(plain).reshape(-1).numpy())
+                digest.update(memoryview(as_bits(plain).reshape(-1).numpy()))
             self._identity = digest.hexdigest()
 
     @property
@@ -133,12 +132,14 @@ class KeptTraining:
 
     def _tensors(self) -> dict[str, Tensor]:
         replica, optimizer = self._replica, self._replica.optimizer
-        found = {f"model {name}": one for name, one in self._named}
+        found: dict[str, Tensor] = {}
         for name, parameter in self._named:
-            found |= {f"{what} {name}": value for what, value in optimizer.state.get(parameter, {}).items()}
-        found = {name: whole(one.detach()).cpu().contiguous() for name, one in found.items()}
-        # Some share their memory, for which the format has no name.
-        found |= {f"model {name}": one.detach().cpu().clone().contiguous() for name, one in replica.model.named_buffers()}
+            moments: Mapping[str, Tensor] = optimizer.state.get(parameter, {})
+            for what, tensor in ({"model": parameter.detach()} | dict(moments)).items():
+                found[f"{what} {name}"] = whole(tensor).cpu().contiguous()
+        for name, buffer in replica.model.named_buffers():
+            # Some share their memory, for which the format has no name.
+            found[f"model {name}"] = buffer.detach().cpu().clone().contiguous()
         for rank, state in enumerate(replica.each(torch.get_rng_state())):
             found[f"random {rank}"] = state
         if replica.device.type == "cuda":

@@ -42,8 +42,8 @@ def train(
     """Train a model in place on the task's training split.
 
     Order of examples and dropout come from `seed` alone, whatever ran before. Of several processes that a launcher
-    started (`accelerate launch`, `torchrun`) all call this with the same arguments: each passes its part of every batch,
-    rank r with the dropout of seed `seed + r`, and all have the same model in the end.
+    started (`accelerate launch`, `torchrun`) all call this with the same arguments: each passes its part of every
+    batch, rank r with the dropout of seed `seed + r`, and all have the same model in the end.
 
     Args:
         model: the model, on its device; several processes train it on those that accelerate gives them.

@@ -114,7 +114,9 @@ class Replica:
     def gather(self) -> nn.Module:
         """The caller's model with the weights of now."""
         if self.sharded:
-            tensors = (itertools.chain(one.named_parameters(), one.named_buffers()) for one in (self._whole, self.model))
+            tensors = (
+                itertools.chain(one.named_parameters(), one.named_buffers()) for one in (self._whole, self.model)
+            )
             with torch.no_grad():
                 for (_, target), (_, source) in zip(*tensors, strict=True):
                     target.copy_(whole(source))
@@ -164,9 +166,12 @@ def _trained(model: nn.Module) -> list[nn.Parameter]:
 
 
 def _over_same_weights(model: nn.Module) -> nn.Module:
-    """A copy of a model whose parameters are others over the same memory."""
-    shared = {id(one): nn.Parameter(one.detach(), requires_grad=one.requires_grad) for one in model.parameters()}
-    return copy.deepcopy(model, cast(dict[int, Any], shared))
+    """A copy of a model whose parameters are others over the same memory; fully_shard reduces no empty gradients."""
+    shared: dict[int, Any] = {
+        id(one): nn.Parameter(one.detach(), requires_grad=one.requires_grad and one.numel() > 0)
+        for one in model.parameters()
+    }
+    return copy.deepcopy(model, shared)
 
 
 def _accelerator(precision: Precision) -> Any:
@@ -184,7 +189,7 @@ def _accelerator(precision: Precision) -> Any:
     plain = found.distributed_type.startswith("MULTI_") or found.distributed_type == DistributedType.FSDP
     if not plain:
         raise TombolaError(
-            f"Tombola trains data parallel or with FSDP, not with {found.distributed_type}; change accelerate's settings"
+            f"Tombola trains data parallel or with FSDP, not with {found.distributed_type}; tell accelerate so"
         )
     if found.is_fsdp2 and precision == "fp16":
         raise TombolaError("precision fp16 does not go with FSDP; take bf16")
