@@ -624,7 +624,7 @@ rewind: back
 rewind: step-0
 rewind: step
 rewind: true
-precision: fp16
+precision: fp8
 sparsities: [1]
 sparsities: [0.5, 0.5]
 weights_step: 1

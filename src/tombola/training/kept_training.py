@@ -72,7 +72,7 @@ class KeptTraining:
             for name, tensor in (*replica.gather().state_dict().items(), *masks.items()):
                 plain = tensor.detach().cpu().contiguous()
                 digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-                digest.update(memoryview(as_bits(plain).reshape(-1).numpy()))
+                digest.update(as_bits(plain).reshape(-1).numpy().data)
             self._identity = digest.hexdigest()
 
     @property
