@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from typing_extensions import override
 
-from builders import gguf_files, language_models, pipelines, shared_folder, small_study, ticket_trees
+from builders import gguf_files, language_models, pipelines, shared_folder, small_study, task_types, ticket_trees
 from builders.encoders import sites
 from builders.hostile_files import damaged
 from tombola.analysis.agreement.comparison import compare
@@ -45,16 +46,24 @@ from tombola.study.config import StudyConfig
 from tombola.study.study_file import StudyFile
 from tombola.study.study_folder import StudyFolder
 from tombola.study.transfer_study import FinishedStudy
-from tombola.tasks.data import own_data
+from tombola.tasks.data import own_data, own_rows
+from tombola.tasks.data.columns import Column
+from tombola.tasks.fine_tuned.image_classification import ImageClassificationTask, image_processor_of
+from tombola.tasks.fine_tuned.multiple_choice import MultipleChoiceTask
+from tombola.tasks.fine_tuned.question_answering import QuestionAnsweringTask
 from tombola.tasks.fine_tuned.text_classification import TextTask
+from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
+from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
 from tombola.tasks.images import image_folder
 from tombola.tasks.images.features import PretrainedNetwork
 from tombola.tasks.language.abilities.catalog import open_abilities
 from tombola.tasks.language.abilities.language_modelling import training_text
+from tombola.tasks.language.bos_token import BOS_TOKEN_FILE, BosToken
 from tombola.tasks.language.task import LanguageTask, LanguageTaskOptions
 from tombola.tickets.find_tickets import find_tickets
 from tombola.tickets.import_masks import import_masks, read_masks
 from tombola.tickets.ticket import Ticket
+from tombola.training.recipe import Rewinding
 
 TABLE = 'text{0}label\nA bright film, and warm{0}1\n"So dull"""{0}0\nIt is "lovely"{0}1\nUgly{0}0\n'
 ROWS = '{"text": "It\'s good", "label": "pos"}\n{"text": "bad", "label": 0.0}\n{"text": "fine", "label": "pos"}\n'
@@ -187,6 +196,79 @@ def typed(folder: Path) -> None:
     assert line.isprintable()
 
 
+def of_task(kind: Any, name: str, rows: list[dict[str, Any]] | str) -> Reader:
+    """Reader of the rows of a task type from a file, text or rows of JSON."""
+    text = rows if isinstance(rows, str) else "".join(f"{json.dumps(row)}\n" for row in rows)
+
+    def read(folder: Path) -> None:
+        path = folder / name
+        own_rows.columns_of(str(path))
+        kind.read(own_rows.read(str(path), validation_file=path), Column(), Column(), name="x")
+
+    return Reader(written(name, text), read, ("*",))
+
+
+def classes_of_images(folder: Path) -> None:
+    for name in "ab":
+        (folder / name).mkdir()
+        images(folder / name)
+
+
+def looked_at(folder: Path) -> None:
+    splits, _ = ImageClassificationTask.read(own_rows.read(str(folder)), Column(), Column(), name="x", share=0.5)
+    for split in splits.values():
+        [split.image(index) for index in range(len(split))]
+
+
+def saved_rows(folder: Path) -> None:
+    rows = Dataset.from_dict({"text": ["a b", "c"], "label": [0, 1]})
+    DatasetDict({"train": rows, "dev": rows}).save_to_disk(str(folder / "x"))
+
+
+def a_classifier_of_images(folder: Path) -> None:
+    task_types.vit().save_pretrained(folder)
+    task_types.image_processor().save_pretrained(folder)
+
+
+def classified_images(folder: Path) -> None:
+    rows = task_types.image_rows(4, 0)
+    task = ImageClassificationTask.from_rows(rows, rows, image_processor_of(str(folder)))
+    model = task.load(str(folder), seed=0, state="trained")
+    for batch in task.batches("dev", 2):
+        task.output(model, batch)
+
+
+def in_shards(folder: Path) -> None:
+    small_study.write_model(folder)
+    loading.load_model(str(folder)).save_pretrained(folder, max_shard_size="50KB")
+    (folder / "model.safetensors").unlink()
+
+
+def a_bos_token(folder: Path) -> None:
+    shutil.copytree(language_models.checkpoint(), folder, dirs_exist_ok=True)
+    (folder / BOS_TOKEN_FILE).write_text('{"name": "none", "chosen": "given", "nats": {"none": 1.5, "a": null}}')
+
+
+def spoken(folder: Path) -> None:
+    BosToken.of(loading.tokenizer_of(str(folder)), read_json(folder / BOS_TOKEN_FILE), "x")
+
+
+def a_step(folder: Path) -> None:
+    small_study.write_model(folder)
+    Rewinding("step", 1).save_step(loading.load_model(str(folder)), folder)
+
+
+def rewound(folder: Path) -> None:
+    class Plain(TextTask):
+        def __init__(self) -> None: ...
+
+        @override
+        def load(self, source: str, *, seed: int, state: Any = "") -> torch.nn.Module:
+            return loading.load_model(source)
+
+    Rewinding("step", 1).load(Plain(), str(folder), seed=0, full=folder)
+
+
 def all_of_a_study(folder: Path) -> None:
     with contextlib.suppress(TombolaError):
         page_of(folder, FigureRegistry())
@@ -271,6 +353,17 @@ FAST: Mapping[str, Reader] = MappingProxyType(
         "evaluation": Reader(an_evaluation, lambda f: Evaluation.read(f / "evaluation.safetensors"), ("*",)),
         "wheel": Reader(a_wheel, unpacked, ("*.whl",)),
         "images": Reader(images, lambda f: image_folder.read(f, channels=1, size=8), ("*.png",)),
+        "classes of images": Reader(classes_of_images, looked_at, ("*/*.png",)),
+        "words in lines": of_task(TokenClassificationTask, "x.conll", "A O\nb B-X\n\n-DOCSTART- O\nc\tI-X\nd O\n"),
+        "words": of_task(TokenClassificationTask, "x.jsonl", task_types.tagged_rows(4, 0)),
+        "answers to choose": of_task(MultipleChoiceTask, "x.jsonl", task_types.choice_rows(3, 0)),
+        "lists of answers": of_task(
+            MultipleChoiceTask,
+            "x.jsonl",
+            [{"question": "a", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answerKey": "B"}] * 2,
+        ),
+        "questions": of_task(QuestionAnsweringTask, "x.jsonl", task_types.question_rows(3, 0)),
+        "targets": of_task(TextToTextTask, "x.jsonl", task_types.written_rows(3, 0)),
     }
 )
 """Readers that take milliseconds."""
@@ -294,6 +387,11 @@ SLOW: Mapping[str, Reader] = MappingProxyType(
         "sizes of a denoiser": Reader(
             pipelines.dit, lambda f: denoiser_builder(str(f))[0](), ("model_index.json", "transformer/*")
         ),
+        "saved rows": Reader(saved_rows, lambda f: own_data.read(f / "x"), ("**/*.json", "**/*.arrow")),
+        "image classifier": Reader(a_classifier_of_images, classified_images, ("*.json", "*.safetensors")),
+        "shards": Reader(in_shards, lambda f: (TensorFiles.open(f), loading.load_model(str(f))), ("*index.json",)),
+        "BOS token": Reader(a_bos_token, spoken, (BOS_TOKEN_FILE,)),
+        "weights of a step": Reader(a_step, rewound, ("step-1.safetensors",)),
         "parts": Reader(pipelines.dit, lambda f: parts_of(str(f)), ("model_index.json", "vae/*.json")),
     }
 )

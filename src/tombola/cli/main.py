@@ -72,7 +72,7 @@ def command_line(*chosen: str | None) -> _Parser:
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
     )
     parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
-    shells = ("bash", "zsh", "tcsh")
+    shells = ("bash", "zsh", "fish", "tcsh")
     completion = "print what completes commands and flags in a shell, and stop"
     parser.add_argument("--print-completion", action=_Completion, choices=shells, help=completion)
     parser.set_defaults(command=None)

@@ -93,7 +93,7 @@ def shown(progress: "Progress | bool", what: str, total: int | None = None) -> I
     else:
         text = TextColumn("{task.description}", markup=False, table_column=_rest())
         counts = TextColumn("{task.completed:,} examples"), TimeElapsedColumn(), *((_Left(),) if total else ())
-        console = Console(stderr=True, markup=False)
+        console = Console(stderr=True, markup=False, emoji=False)
         with _Lines(text, BarColumn(bar_width=16), *counts, console=console, expand=True) as drawn:
             yield _Bar(drawn, what, total)
 
@@ -117,7 +117,7 @@ class ProgressBars:
     """
 
     def __init__(self, job: str, cost: float, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, markup=False, quiet=not is_main_process())
+        self.console = console or Console(stderr=True, markup=False, emoji=False, quiet=not is_main_process())
         self.drawn = _Lines(
             TextColumn("{task.description}", markup=False, table_column=_rest()),
             BarColumn(bar_width=16),

@@ -29,7 +29,7 @@ from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatom
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, worker_count
-from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder, check_links
 from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
@@ -131,6 +131,7 @@ class Study(Shown):
     def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
         if (folder / "study.json").is_file():
+            check_links(folder)
             there = read_json(folder / "study.json")
             if not there.get("hash"):
                 raise TombolaError(f"{folder} holds a single step, and no study; choose another folder with --out")

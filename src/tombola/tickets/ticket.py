@@ -15,10 +15,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tombola.architectures.anatomy import SHRUNK, Anatomy
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.frozen_dict import FrozenDict
+from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
 from tombola.tickets.kinds import BLOCK, TICKET_KINDS, TicketKind, kinds_in_words
 from tombola.tickets.ticket_files import FORMAT, HEAD, MASKS, MEND, read_head
@@ -233,12 +235,9 @@ class Ticket(Shown):
         return hash((self.kind, self.architecture, tuple(self.counts().items())))
 
     def __repr__(self) -> str:
-        if self.kind == "weights":
-            return f"Ticket({self.architecture}: weights {len(self)}/{self.total})"
-        kept = ", ".join(
-            f"{name} {int(mask.sum())}/{int(self.exists(name).sum())}" for name, mask in self.masks.items()
-        )
-        return f"Ticket({self.architecture}: {kept})"
+        sites = [(kind, self.counts()[kind], int(self.exists(kind).sum())) for kind in self.sites]
+        kept = [f"{left:,} of {plural(total, *SITE_NAMES[kind])}" for kind, left, total in sites]
+        return f"Ticket({self.architecture}: {', '.join(kept) or f'{len(self):,} of {self.total:,} weights'})"
 
     def check(self, anatomy: Anatomy) -> None:
         """Raise a TombolaError unless the ticket fits this architecture."""
