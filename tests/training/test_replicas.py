@@ -12,8 +12,6 @@ from safetensors.torch import load_file
 
 from builders import replicas
 
-pytestmark = pytest.mark.slow
-
 
 def launch(*command: str) -> None:
     """Run two processes, which are started as a launcher starts them."""
@@ -29,7 +27,8 @@ def launch(*command: str) -> None:
     assert [process.wait(timeout=300) for process in started] == [0, 0]
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.exhaustive)])
 def test_two_processes_train_as_one(kind: str, tmp_path: Path) -> None:
     launch("-m", "builders.replicas", kind, str(tmp_path))
     expected, found = replicas.trained(), [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
