@@ -1,6 +1,7 @@
 """Trainings that several processes share: `python -m builders.replicas KIND FOLDER` is one of them."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class _Kill:
             raise KilledError
 
     def note(self, text: str) -> None: ...
+    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
 
 
 def trained(folder: Path | None = None) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """A training that is killed goes on where it was, with the same weights bit by bit."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Kill:
             raise KilledError
 
     def note(self, text: str) -> None: ...
+    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
 
 
 @pytest.fixture(autouse=True)

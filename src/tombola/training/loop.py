@@ -105,12 +105,13 @@ def _train(
                 if step >= first_step:
                     counted.advance(len(batch.indices))
                 continue
-            parts = replica.parts(batch, recipe.gradient_accumulation_steps)
+            parts, mean = replica.parts(batch, recipe.gradient_accumulation_steps), 0.0
             for number, (part, weight) in enumerate(parts, start=1):
                 with replica.summing(number == len(parts)):
                     with autocast(device, precision):
                         loss = replica.losses(part).mean() * weight
                     scaler.scale(loss).backward()
+                mean += loss.item()
             scaler.unscale_(replica.optimizer)
             for parameter, mask in masked:
                 if parameter.grad is not None:
@@ -118,13 +119,12 @@ def _train(
                     parameter.grad.mul_(mask)
             norm = replica.clip(recipe.max_grad_norm)
             # Of a loss that was scaled too far the step is left out, and the scale halved.
-            if not torch.isfinite(norm) and (not scaler.is_enabled() or scaler.get_scale() < 1):
-                raise TombolaError(
-                    f"training diverged at step {step + 1} of {total} (the gradient is not finite); "
-                    f"lower the learning rate ({recipe.learning_rate:g})"
-                )
+            if not scaler.is_enabled() or scaler.get_scale() < 1:
+                _check_finite(norm, f"step {step + 1} of {total}", recipe)
+            learning_rate = recipe.learning_rate * rate(step)
+            counted.measured(step + 1, {"loss": mean, "learning rate": learning_rate})
             for group in replica.optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * rate(step)
+                group["lr"] = learning_rate
             scaler.step(replica.optimizer)
             scaler.update()
             replica.optimizer.zero_grad(set_to_none=True)
@@ -132,6 +132,14 @@ def _train(
                 kept.step(step + 1)
             counted.advance(len(batch.indices))
         replica.close()
+
+
+def _check_finite(norm: Tensor, at: str, recipe: Recipe) -> None:
+    if not torch.isfinite(norm):
+        raise TombolaError(
+            f"training diverged at {at} (the gradient is not finite); "
+            f"lower the learning rate ({recipe.learning_rate:g})"
+        )
 
 
 def _check_reached(purpose: str, step: int, total: int) -> None:
