@@ -60,6 +60,11 @@ MISTYPED = (
         ["score", "--task", "tagged", "--task-type", "token-classification", "--model", "tagger"],
         "2 outputs, tagged need",
     ),
+    (["study", "--task-type", "token-clasification"], "not 'token-clasification'; did you mean token-classification or"),
+    (
+        ["study", "--task", "values.csv"],
+        "give dev rows (--validation-file); numbers such as 0.25 are values for --regres",
+    ),
     (["study", "--task", "texts2", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
     (
         ["study", "--task", "texts2", "--label-column", "lable"],
@@ -131,6 +136,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         else:
             text = "text\tlabel\n" + "".join(f"{split} {row}\t{row % int(name[-1])}\n" for row in range(9))
         (tmp_path / name / f"{split}.{'conll' if name == 'tagged' else 'tsv'}").write_text(text)
+    (tmp_path / "values.csv").write_text("text,label\n" + "".join(f"{row},{row + 0.25}\n" for row in range(9)))
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -223,7 +223,7 @@ def assemble(
         written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
         known = values or classes or sorted(set(written["train"]), key=_order)
         ids = {label: i for i, label in enumerate(known)}
-        values_hint = _values_hint(known) if values is None and classes is None else ""
+        values_hint = hint_of_values(known) if values is None and classes is None else ""
         for split, table in tables.items():
             for index, label in enumerate(written[split]):
                 if label not in ids:
@@ -319,7 +319,7 @@ def _order(label: str) -> tuple[bool, float, str]:
     return named, 0.0 if named else number, label
 
 
-def _values_hint(labels: Sequence[str]) -> str:
+def hint_of_values(labels: Sequence[str]) -> str:
     """Advice where labels look like values: numbers with fractions; empty otherwise."""
     try:
         fractions = [label for label in labels if math.isfinite(float(label)) and not float(label).is_integer()]
