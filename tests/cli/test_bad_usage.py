@@ -60,7 +60,10 @@ MISTYPED = (
         ["score", "--task", "tagged", "--task-type", "token-classification", "--model", "tagger"],
         "2 outputs, tagged need",
     ),
-    (["study", "--task-type", "token-clasification"], "not 'token-clasification'; did you mean token-classification or"),
+    (
+        ["study", "--task-type", "token-clasification"],
+        "not 'token-clasification'; did you mean token-classification or",
+    ),
     (
         ["study", "--task", "values.csv"],
         "give dev rows (--validation-file); numbers such as 0.25 are values for --regres",
@@ -93,6 +96,11 @@ MISTYPED = (
     (["import-masks", "empty", "--model", "empty", "--out", "out"], "cannot load 'empty' ("),
     (["compare", "base"], "no ticket in a folder good/ anywhere under base; is it a study's folder?"),
     (["compare", "torn"], "the ticket in torn is damaged ("),
+    (["report", "studies"], "studies is no study, it holds 1; name one, such as studies/one"),
+    (
+        ["prune", "--model", "three", "--density", "head=0.5", "--out", "out"],
+        "cannot prune head at once; did you mean hea",
+    ),
     (["report", "thee"], "thee does not exist; did you mean three? give the folder of a study"),
     (["compare", "./thee"], "thee does not exist; did you mean three? give folders of tickets"),
     (["score", "--task", "cola", "--ticket", "./dep"], "dep does not exist; did you mean deep? give the folder of a "),
@@ -137,6 +145,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             text = "text\tlabel\n" + "".join(f"{split} {row}\t{row % int(name[-1])}\n" for row in range(9))
         (tmp_path / name / f"{split}.{'conll' if name == 'tagged' else 'tsv'}").write_text(text)
     (tmp_path / "values.csv").write_text("text,label\n" + "".join(f"{row},{row + 0.25}\n" for row in range(9)))
+    write_json(tmp_path / "studies" / "one" / "study.json", {})
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -63,10 +63,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.results import read_row
     from tombola.study.session import Session
     from tombola.study.trail import Trail
+    from tombola.tickets.kinds import kind_of
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import Ticket, every_site
 
-    named = _method(density) if isinstance(density, dict) else options.method
+    named = kind_of(density) if isinstance(density, dict) else options.method
     chosen = None if named is None else pruning_method(named)
     once = density is not None or (chosen is not None and chosen.pattern is not None)
     if once and "task" not in settings and chosen is not None and not needs_task(chosen):
@@ -185,25 +186,17 @@ def _search(trail: "Trail", model: "nn.Module", progress: "Progress") -> None:
 
 
 def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:
+    from tombola.tickets.kinds import kind_of
     from tombola.tickets.pruning_methods import pruning_method
 
+    if isinstance(density, dict):
+        _ = kind_of(density)
     if isinstance(density, dict) and method is not None:
         raise TombolaError("--density names the kinds that are pruned; leave --method out")
     if density is not None and "retain" in settings:
         raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
     if density is not None and method is not None and (given := pruning_method(method)).pattern is not None:
         raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
-
-
-def _method(densities: Mapping[str, float]) -> str:
-    from tombola.tickets.kinds import TICKET_KINDS
-
-    for kind in TICKET_KINDS:
-        if set(kind.split("+")) == set(densities):
-            return kind
-    raise TombolaError(
-        f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
-    )
 
 
 def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]:

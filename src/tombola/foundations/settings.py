@@ -228,7 +228,7 @@ def _line(cls: type, error: ValidationError) -> str:
     context = found.get("ctx", {})
     field = _fields(cls).get(name)
     if field is None:
-        return f"unknown setting {name!r}"
+        return f"unknown setting {name!r}; {did_you_mean(name, _fields(cls))}known: {', '.join(_fields(cls))}"
     bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "gt", "le", "lt") if hasattr(one, key)}
     if why == "literal_error":
         alike = did_you_mean(str(given), get_args(field.annotation))

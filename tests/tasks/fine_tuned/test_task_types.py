@@ -33,6 +33,7 @@ from tombola.study.study import Study
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedTask
 from tombola.tasks.fine_tuned.regime import FineTunedSettings
 from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, task_type_of
+from tombola.tasks.fine_tuned.text_classification import TextTask
 
 SETTINGS: Mapping[str, Any] = {
     **{"train_rows": 96, "dev_rows": 48, "epochs": 2, "batch_size": 16, "learning_rate": 5e-3, "max_length": 24},
@@ -254,3 +255,20 @@ def test_every_command_takes_each_type(
         assert run("score", model=tmp_path / folder)["score"] == pytest.approx(under)
     run("prune", "--density", "heads=0.5,mlps=0.5", "--out", tmp_path / "further", model=tmp_path / "small")
     run("compare", found, studies[0], "--out", tmp_path / "compared")
+
+
+def test_rows_as_people_give_them(home: Path) -> None:
+    made = rows(20, 1)
+    columns = {name: [row[name] for row in made] for name in made[0]}
+    expected = TextTask.from_rows(made, made, splitting_tokenizer())
+    found = TextTask.from_rows(columns, columns, str(home / "bert"))
+    assert found.corpus.splits["train"].first == expected.corpus.splits["train"].first
+    assert (repr(found), repr(found.metric)) == ("TextTask(your-data)", "Metric(accuracy, higher is better)")
+    for given, said in (
+        ("rows.csv", "not the name of a file: read 'rows.csv' first"),
+        ([("a", 0), ("b", 1)], r"a row is a dictionary of columns, .*, not \('a', 0\)"),
+        ({"text": ["a", "b"], "label": [0]}, "the columns text, label differ in length"),
+        ({"train": made, "dev": made}, "give them one by one, as 'train'"),
+    ):
+        with pytest.raises(TombolaError, match=said):
+            TextTask.from_rows(given, made, splitting_tokenizer())  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         self,
         name: str,
         splits: Mapping[str, Questions],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         options: FineTunedOptions | None = None,
     ) -> None:
         options = options or FineTunedOptions()
