@@ -36,6 +36,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
     cluster = "Dask scheduler, tls://HOST:8786 or its scheduler file, whose workers run the steps (see the how-to)"
     parser.add_argument("--cluster", metavar="ADDRESS", help=cluster)
+    track = "show curves of trainings, searches and the study as they grow: tensorboard, wandb, mlflow, trackio, …"
+    parser.add_argument("--track", metavar="TRACKER", help=track)
     add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
@@ -135,6 +137,7 @@ def _study(asked: "StudyFile", options: argparse.Namespace) -> "Study":
         save=asked.save or "good",
         workers=asked.workers or "auto",
         cluster=options.cluster,
+        track=options.track,
         command=options.typed,
     )
 

@@ -92,6 +92,7 @@ class Metric:
         It is called for one resample after the other, where Tombola's own score all at once. Guessing is the best
         constant: of the classes that there are, or the mean value.
         """
+        check_choice("kind of metric", kind, ("classes", "values"))
         called = str(name or getattr(function, "__name__", type(function).__name__))
 
         def one(predictions: Array, references: Array) -> float:

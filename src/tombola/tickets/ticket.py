@@ -4,6 +4,7 @@ import bisect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, cast
@@ -186,11 +187,21 @@ class Ticket(Shown):
         return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
 
     def without(self, sites: Mapping[str, Iterable[Any]]) -> Self:
-        """Ticket with some sites pruned too: kind → those to remove, as a pass of a search names them."""
+        """Ticket with some sites pruned too: kind → those to remove, as a pass of a search names them.
+
+        Raises:
+            TombolaError: it has no such sites; they are counted from 0, heads and blocks as [row, place].
+        """
         masks = {kind: mask.clone() for kind, mask in self.masks.items()}
         for kind, removed in sites.items():
+            check_choice("kind of site of this ticket", kind, self.sites)
+            exists = self.exists(kind)
             for site in removed:
-                masks[kind][site if isinstance(site, int) else tuple(site)] = False
+                place = (site,) if isinstance(site, Integral) else tuple(site)
+                inside = all(0 <= one < size for one, size in zip(place, exists.shape, strict=False))
+                if len(place) != exists.ndim or not inside or not exists[place]:
+                    raise TombolaError(f"there is no {site!r} among the {kind} of this ticket; they are counted from 0")
+                masks[kind][place] = False
         return replace(self, masks=masks)
 
     def overlap(self, other: Self) -> float:
