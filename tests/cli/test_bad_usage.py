@@ -42,7 +42,10 @@ MISTYPED = (
     (["memory", "sd1.5"], "unknown pipeline 'sd1.5'; did you mean sd-1.5? known: sd-1.5, bk-sdm-base, "),
     (["memory", "./nowhere"], "there is no folder ./nowhere; "),
     (["memory"], "name a pipeline: sd-1.5, bk-sdm-base, "),
-    (["memory", "sdxl", "--dtype", "float8"], "argument --dtype: invalid choice: 'float8'"),
+    (
+        ["memory", "sdxl", "--dtype", "float8"],
+        "argument --dtype: unknown value 'float8'; did you mean float16 or float",
+    ),
     (["import-masks", "./nowhere", "--out", "out"], "nowhere does not exist; "),
     (["score", "--task", "cola"], "minilm was not fine-tuned: it is a BertModel, without an output layer for the task"),
     (["score", "--task", "digits"], "unet-32-64 is a network without weights; "),
@@ -96,6 +99,13 @@ MISTYPED = (
     (["import-masks", "empty", "--model", "empty", "--out", "out"], "cannot load 'empty' ("),
     (["compare", "base"], "no ticket in a folder good/ anywhere under base; is it a study's folder?"),
     (["compare", "torn"], "the ticket in torn is damaged ("),
+    (
+        ["export", "three", "deep", "--format", "zero", "--out", "out"],
+        "unknown value 'zero'; did you mean zeros? known: ",
+    ),
+    (["prune", "--method", "headz", "--out", "out"], "unknown pruning method 'headz'; did you mean heads? known: "),
+    (["prune", "--density", "50", "--out", "out"], "--density must be a number from 0 to 1, not 50.0"),
+    (["compare", "studies", "--ticket", "goood"], "no ticket in a folder goood/ anywhere under studies; "),
     (["report", "studies"], "studies is no study, it holds 1; name one, such as studies/one"),
     (
         ["prune", "--model", "three", "--density", "head=0.5", "--out", "out"],

@@ -57,6 +57,11 @@ class _Parser(argparse.ArgumentParser):
         text = f"{printable(message)}; {self.prog} --help lists what there is"
         self.exit(BAD_USAGE, f"{self.prog}: error: {text}\n")
 
+    @override
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, unknown("value", value, action.choices))
+
     def refuse(self, given: Sequence[str]) -> NoReturn:
         """End with an error for arguments that nobody took."""
         known = [flag.lstrip("-") for action in self._actions for flag in action.option_strings]

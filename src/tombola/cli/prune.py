@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings, say
 from tombola.cli.dry_run import add_dry_run, planned_step
-from tombola.foundations.errors import FailedError, TombolaError
+from tombola.foundations.errors import FailedError, TombolaError, check_number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,9 +53,9 @@ def _density(text: str) -> float | dict[str, float]:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     density, settings = options.density, given_settings(options)
+    _check(density, options.method, settings)
     # A cut may need no task, and then goes for any model.
     config = checked_config(options, judged="task" in settings)
-    _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import needs_task
@@ -189,13 +189,17 @@ def _check(density: float | dict[str, float] | None, method: str | None, setting
     from tombola.tickets.kinds import kind_of
     from tombola.tickets.pruning_methods import pruning_method
 
+    given = None if method is None else pruning_method(method)
+    shares = density if isinstance(density, dict) else {} if density is None else {"": density}
+    for kind, share in shares.items():
+        check_number(f"--density{kind and f' of {kind}'}", share, 0, 1)
     if isinstance(density, dict):
         _ = kind_of(density)
     if isinstance(density, dict) and method is not None:
         raise TombolaError("--density names the kinds that are pruned; leave --method out")
     if density is not None and "retain" in settings:
         raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
-    if density is not None and method is not None and (given := pruning_method(method)).pattern is not None:
+    if density is not None and given is not None and given.pattern is not None:
         raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
 
 

@@ -261,7 +261,7 @@ def test_rows_as_people_give_them(home: Path) -> None:
     made = rows(20, 1)
     columns = {name: [row[name] for row in made] for name in made[0]}
     expected = TextTask.from_rows(made, made, splitting_tokenizer())
-    found = TextTask.from_rows(columns, columns, str(home / "bert"))
+    found = TextTask.from_rows(columns, columns, str(home / "bert"))  # type: ignore[arg-type]
     assert found.corpus.splits["train"].first == expected.corpus.splits["train"].first
     assert (repr(found), repr(found.metric)) == ("TextTask(your-data)", "Metric(accuracy, higher is better)")
     for given, said in (
