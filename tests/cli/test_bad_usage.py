@@ -13,7 +13,7 @@ from tombola.cli import main
 from tombola.foundations.atomic_files import write_bytes, write_json
 
 MISTYPED = (
-    (["stdy"], "unknown command 'stdy'; did you mean study? known: study, prune, "),
+    (["stdy"], "unknown command 'stdy'; did you mean study? known: study, sweep, prune, "),
     (["study", "--epoch", "3"], "unrecognized arguments: --epoch; did you mean --epochs?; "),
     (["study", "--zzz"], "unrecognized arguments: --zzz; tombola study --help"),
     (["study", "--epochs", "three"], "argument --epochs: invalid int value: 'three'; "),

@@ -26,6 +26,7 @@ from tombola.cli import (
     score,
     shrink,
     study,
+    sweep,
     transfer,
 )
 from tombola.cli.command import Command, add_settings, say
@@ -42,7 +43,9 @@ from tombola.foundations.errors import (
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 UNREAD = 141
 """Exit code of Unix tools whose output nobody reads any more, as after `| head`."""
-_MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results)
+_MODULES = (
+    *(study, sweep, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results),
+)
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 
 

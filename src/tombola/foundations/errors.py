@@ -40,6 +40,10 @@ class StaleError(TombolaError):
     """Error for files that somebody changed while they were used: nothing that is made from now on would be right."""
 
 
+class BusyError(TombolaError):
+    """Error for a folder that another process is at work on."""
+
+
 class MemoryRanOutError(FailedError):
     """Error for memory that ran out."""
 
