@@ -53,7 +53,7 @@ MISTYPED = (
     (["prune", "--task", "base", "--model", "base", "--out", "out"], "base was not fine-tuned: it is a BertModel, "),
     (["study", "--task", "cola", "--full", "base"], "base was not fine-tuned: it is a BertModel, "),
     (["study", "--task", "cola", "--model", "nobody/nothing"], "cannot load 'nobody/nothing' ("),
-    (["study", "--task", "cola", "--model", "empty"], "cannot load 'empty' (it holds neither config.json nor "),
+    (["study", "--task", "cola", "--model", "empty"], "nor model_index.json); give a local folder"),
     (["study", "--task", "cola", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
     (["score", "--task", "cola", "--model", "three"], "the model has 3 outputs, CoLA needs 2; give one fine-tuned on"),
     (["score", "--task", "texts2", "--model", "three"], "the model has 3 outputs, texts2 needs 2; give one fine-tuned"),
