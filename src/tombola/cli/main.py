@@ -26,6 +26,7 @@ from tombola.cli import (
     score,
     shrink,
     study,
+    sweep,
     transfer,
 )
 from tombola.cli.command import Command, add_settings, say
@@ -43,7 +44,9 @@ from tombola.foundations.launcher import is_main_process, process_count, process
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 UNREAD = 141
 """Exit code of Unix tools whose output nobody reads any more, as after `| head`."""
-_MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results)
+_MODULES = (
+    *(study, sweep, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results),
+)
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 
 
@@ -57,6 +60,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         text = f"{printable(message)}; {self.prog} --help lists what there is"
         self.exit(BAD_USAGE, f"{self.prog}: error: {text}\n")
+
+    @override
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, unknown("value", value, action.choices))
 
     def refuse(self, given: Sequence[str]) -> NoReturn:
         """End with an error for arguments that nobody took."""

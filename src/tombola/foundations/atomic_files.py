@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import BusyError, TombolaError
 from tombola.foundations.parsing import MEND, json_text, json_value, read_text
 
 _DRAFT = ".draft-"
@@ -167,7 +167,7 @@ def publish(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def sweep_drafts(folder: Path) -> None:
+def clear_drafts(folder: Path) -> None:
     """Delete what killed processes left half-written anywhere under `folder`."""
     for draft in list(folder.rglob(f"{_DRAFT}*")):
         if draft.is_dir():
@@ -274,14 +274,15 @@ def work_alone(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, made where it is missing, that fills up step by step.
 
     Raises:
-        TombolaError: another process is at work on it, or the disk is full.
+        BusyError: another process is at work on it.
+        TombolaError: the disk is full.
     """
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             held = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
-        raise TombolaError(f"another process is at work on {folder}; wait for it, or stop it") from None
+        raise BusyError(f"another process is at work on {folder}; wait for it, or stop it") from None
     with held:
         yield
 

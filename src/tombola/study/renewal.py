@@ -109,6 +109,14 @@ class Renewal:
                 step.mend_scores()
                 self.mended.append(step)
 
+    def bring(self, step: StudyStep) -> bool:
+        """Copy the result of a step from another study while this one runs; True if there is one.
+
+        What is told of the results stays: it is of these settings.
+        """
+        self._forgotten = True
+        return not step.there() and self._copy(step, step.needs_made()) is not None
+
     def _stale(self, step: StudyStep, changed: set[str]) -> None:
         # One that was killed before it published anything has a record alone.
         if step.there():

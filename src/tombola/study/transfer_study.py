@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
-from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, work_alone, write_json, write_lines
+from tombola.foundations.atomic_files import clear_drafts, publish, read_json, work_alone, write_json, write_lines
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
@@ -170,7 +170,7 @@ class TransferStudy:
         tasks = {study.task: study.config.open_task() for study in self.studies}
         with work_alone(self.out), deterministic(resolve_device(self.studies[0].config.device)):
             self._check_out()
-            sweep_drafts(self.out)
+            clear_drafts(self.out)
             steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
             renewed = Renewal(self.out)
             # Made of tickets, or of models, that are others now.

@@ -92,6 +92,9 @@ class Task(ABC):
         """Analyses that cannot be asked of it → why, as a sentence; a study leaves them out and says so."""
         return MappingProxyType({})
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title})"
+
     @abstractmethod
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:
         """A model for this task, on the CPU: the same weights whenever the seed is the same.
