@@ -18,6 +18,7 @@ from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
+from tombola.study.training_folder import training_folder
 from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
@@ -94,6 +95,7 @@ class StudyStep:
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
         with self._named(), system_errors(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
+        training_folder(self.result).remove()
         try:
             if self.unchanged is not None:
                 self.unchanged()
