@@ -181,7 +181,7 @@ class TestStudy:
             assert step not in ran.stdout
         assert "Traceback" not in ran.stderr
         assert "Warning" not in ran.stderr
-        (folder,) = tmp_path.iterdir()
+        (folder,) = tmp_path.glob("tiny-bert-*")
         assert f"report: {folder / 'report.html'}" in ran.stdout
         for verdict in done.verdicts():
             if verdict["ticket"] == "good":
@@ -292,7 +292,7 @@ class TestStudy:
         assert process.returncode == 130
         assert out == ""
         assert err == "tombola: stopped; the same command goes on where it was\n"
-        (folder,) = tmp_path.iterdir()
+        (folder,) = tmp_path.glob("tiny-bert-*")
         assert list(folder.rglob(".draft-*")) == []
         assert not list(folder.glob("*/seed-0/full"))
 

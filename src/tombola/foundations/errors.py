@@ -40,6 +40,10 @@ class StaleError(TombolaError):
     """Error for files that somebody changed while they were used: nothing that is made from now on would be right."""
 
 
+class BusyError(TombolaError):
+    """Error for a folder that another process is at work on."""
+
+
 class MemoryRanOutError(FailedError):
     """Error for memory that ran out."""
 
@@ -194,7 +198,8 @@ def alike_beside(path: Path | str, *, folders: bool = False) -> str:
     name, given = Path(path).name, str(path).rstrip("/")
     near = Path(given).expanduser().parent
     with contextlib.suppress(OSError):
-        names = [one.name for one in near.iterdir() if not one.name.startswith(".") and (one.is_dir() or not folders)]
+        found = [one for one in near.iterdir() if one.name[0] != "." and (one.is_dir() or not folders)]
+        names = [one.name for one in found if one.name != name]
         # Names alone: those of one folder begin alike.
         return did_you_mean(name, names, given.removesuffix(name), alike=0.7)
     return ""

@@ -21,6 +21,7 @@ from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.results import Difference, Row, TicketVerdict
+from tombola.study.step_list import STEPS, ListedStep, StepList
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS, in_order
 from tombola.tickets.ticket import Ticket
@@ -146,6 +147,17 @@ class StudyData:
         asked: Any = self.facts.config.get("analyses", ())
         found = (one for home in self.seed_folders for one in OmittedAnalysis.below(home.folder / "analysis"))
         return tuple(one for one in found if one.analysis in asked)
+
+    @cached_property
+    def steps(self) -> StepList | None:
+        """Steps of the study; None of a single step, which has none."""
+        path = self.folder / STEPS
+        return StepList.read(path) if path.is_file() else None
+
+    @cached_property
+    def missing(self) -> tuple[ListedStep, ...]:
+        """Steps that are not done."""
+        return () if self.steps is None else tuple(self.steps.missing(self.folder))
 
     @cached_property
     def comparison(self) -> Comparison | None:

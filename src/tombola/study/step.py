@@ -13,10 +13,12 @@ from safetensors import SafetensorError
 from tombola.foundations.errors import TombolaError, memory_errors, reason
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
+from tombola.study.claim import Claim
 from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
+from tombola.study.training_folder import training_folder
 from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
@@ -53,6 +55,8 @@ class StudyStep:
         models: number of models that it writes, at most.
         trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
+        study: folder of the study that it is of.
+        claim: claim it before it runs, see `tombola.study.step_locks`; None where no other study can make its result.
     """
 
     what: str
@@ -72,6 +76,8 @@ class StudyStep:
     models: int = 0
     trained: Path | None = None
     unchanged: Callable[[], None] | None = None
+    study: Path = Path()
+    claim: "Callable[[StudyStep], Claim | None] | None" = None
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
@@ -89,6 +95,7 @@ class StudyStep:
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
         with self._named(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
+        training_folder(self.result).remove()
         try:
             if self.unchanged is not None:
                 self.unchanged()
@@ -146,6 +153,11 @@ class StudyStep:
     def there(self) -> bool:
         """True if its result stands there, whole or damaged; nothing is written, as `done` may."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
+
+    @property
+    def trains(self) -> bool:
+        """True if it fine-tunes a model, or trains a ticket again."""
+        return self.what.rpartition(": ")[2].startswith(("fine-tune", "retrain")) and not self.in_passing
 
     def needs_made(self) -> dict[str, str]:
         """Identities of the results that it needs, of those that a step made; by their paths from its own folder."""
