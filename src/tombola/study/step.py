@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 
 from tombola.foundations.errors import DiskError, TombolaError, memory_errors, reason, system_errors
@@ -18,6 +19,7 @@ from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
+from tombola.study.study_facts import computed_on
 from tombola.study.training_folder import training_folder
 from tombola.tickets.pruning_methods import pruning_method
 
@@ -104,7 +106,11 @@ class StudyStep:
             StepRecord.path(self.result).unlink(missing_ok=True)
             raise
         read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
-        self._list(dataclasses.replace(record, settings=read))
+        self._list(dataclasses.replace(record, settings=read, computed_on=computed_on(self._device)))
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.context is None else self.context.setting.device
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
