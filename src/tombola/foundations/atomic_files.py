@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import BusyError, TombolaError
+from tombola.foundations.errors import BusyError, DiskError, TombolaError
 from tombola.foundations.parsing import MEND, json_text, json_value, read_text
 
 _DRAFT = ".draft-"
@@ -44,7 +44,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         }
         if number not in reasons:
             raise
-        raise TombolaError(f"cannot write {path}: {reasons[number]}") from error
+        raise DiskError(f"cannot write {path}: {reasons[number]}") from error
 
 
 def _rust_errno(error: SafetensorError) -> int | None:
@@ -57,21 +57,31 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{_DRAFT}{path.name}-{uuid.uuid4().hex[:8]}")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers see the old content or the new, never a part."""
+@contextlib.contextmanager
+def file_draft(path: Path) -> Iterator[Path]:
+    """Yield the name of a draft that becomes `path` when the block, which writes it, ends, and vanishes when it fails.
+
+    Raises:
+        TombolaError: it cannot be written.
+    """
     draft = _beside(path)
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
+            yield draft
+            with draft.open("rb+") as file:
                 os.fsync(file.fileno())
             draft.replace(path)
     finally:
         # Where the draft could not even be made, its removal must not hide why.
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: readers see the old content or the new, never a part."""
+    with file_draft(path) as draft:
+        draft.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ def sweep_page(sweep: SweepData, registry: FigureRegistry) -> str:
     parts = [_studies(sweep), _results(sweep, registry), _beside_published(sweep, registry)]
     for name, comparison in sweep.comparisons:
         found = comparison_sections(comparison, registry)
-        parts += [element("h2", f"Tickets of the tasks, {name}"), *found] if name else found
+        parts += [section(f"Tickets of the tasks, {name}"), *found] if name else found
     seeds = sorted({row.seed for study in sweep.studies.values() for row in study.rows})
     facts = [
         plural(len(sweep.record.studies), "study", "studies"),

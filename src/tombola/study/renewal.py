@@ -16,6 +16,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.study.folder_layout import RENEWED, TRANSFER
 from tombola.study.step import StudyStep
 from tombola.study.step_record import MENDED, SCORED, FileStamp, StepRecord
+from tombola.study.training_folder import training_folder
 
 SET_ASIDE = ".set-aside"
 """Folder in a study's with what was made from settings that it has no more. Nothing reads it but a renewal."""
@@ -124,6 +125,7 @@ class Renewal:
             self._put(step.result, step.beside)
         else:
             StepRecord.path(step.result).unlink(missing_ok=True)
+            training_folder(step.result).remove()
 
     def forget(self) -> None:
         """Take away what is told of the results: killed from here on, the folder may have those of two settings."""
@@ -139,6 +141,7 @@ class Renewal:
 
     def _put(self, result: Path, beside: Sequence[Path] = ()) -> None:
         self.forget()
+        training_folder(result).remove()
         home = self.folder / SET_ASIDE
         room = next(path for number in itertools.count(1) if not (path := home / str(number)).exists())
         # The result goes first, and the record last: killed between, it is as if it had never been made.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError, memory_errors, reason
+from tombola.foundations.errors import DiskError, TombolaError, memory_errors, reason, system_errors
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
 from tombola.study.claim import Claim
@@ -18,6 +18,7 @@ from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
+from tombola.study.training_folder import training_folder
 from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
@@ -92,8 +93,9 @@ class StudyStep:
         _, _, plain = self.what.rpartition(": ")
         optional = warn_on_failure(f"{plain} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
-        with self._named(), optional, memory_errors(doing), settings_read() as names:
+        with self._named(), system_errors(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
+        training_folder(self.result).remove()
         try:
             if self.unchanged is not None:
                 self.unchanged()
@@ -242,10 +244,16 @@ def warn_on_failure(what: str, told: Callable[[str], None] | None = None) -> Ite
     """Turn a failure of something optional into a warning, which `what` begins: it does not take the study along.
 
     The reason is `told` too.
+
+    Raises:
+        DiskError: what the operating system did not let be read or written is no reason to leave it out.
     """
     try:
         yield
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno is not None):
+            # It could be made, and will be when the disk is mended.
+            raise
         why = reason(error, 300)
         warnings.warn(f"{what}: {why}", stacklevel=2)
         if told is not None:

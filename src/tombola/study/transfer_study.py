@@ -28,6 +28,7 @@ from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.study.step_record import StepRecord
 from tombola.study.study_folder import StudyFolder
 from tombola.study.study_record import NAME, check_together, read_record
+from tombola.study.training_folder import training_folder
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
 from tombola.tickets.site_groups import site_groups_of
@@ -226,7 +227,7 @@ class TransferStudy:
         if name == "random":
             anatomy = context.setting.anatomy
             ticket = controls.random(ticket, context.seed_folder.seed, site_groups_of(anatomy, method), anatomy)
-        trained = context.trained(ticket, progress)
+        trained = context.trained(ticket, progress, training_folder(place))
         with publish(place) as draft:
             context.write_score(draft, trained, name, "retrained", started, progress)
 
