@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from tombola.pruning.weight_criteria import Criterion, WeightCut, register_criterion
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.report.opened_study import open_study
+    from tombola.report.result_tables import results
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
+    from tombola.study.sweep import Sweep
+    from tombola.study.sweep_file import SweepFile
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
@@ -64,6 +67,8 @@ __all__ = [
     "Study",
     "StudyConfig",
     "Subnetwork",
+    "Sweep",
+    "SweepFile",
     "Task",
     "TextTask",
     "TextToTextTask",
@@ -89,6 +94,7 @@ __all__ = [
     "recognise",
     "register_criterion",
     "register_importance",
+    "results",
     "retrain",
     "save",
     "save_onnx",
@@ -109,6 +115,7 @@ draw_by("tombola.report.notebook")
 _HOMES = {
     "tombola.analysis.agreement.comparison": ("compare",),
     "tombola.report.opened_study": ("open_study",),
+    "tombola.report.result_tables": ("results",),
     "tombola.tasks.images.task": ("ImageTask",),
     "tombola.tasks.language.task": ("LanguageTask",),
     "tombola.tickets.import_masks": ("import_masks",),
@@ -128,6 +135,8 @@ _HOMES = {
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
     "tombola.study.study": ("Study",),
+    "tombola.study.sweep": ("Sweep",),
+    "tombola.study.sweep_file": ("SweepFile",),
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.fine_tuned.text_classification": ("TextTask",),

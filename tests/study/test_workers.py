@@ -7,15 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psutil
 import pytest
 import torch
 
-from builders import small_study
+from builders import kept_tracker, small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
-from tombola.foundations.atomic_files import read_json
+from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.study.step import StudyStep
@@ -34,8 +34,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
-    return Study(small_study.config(**{**SETTINGS, **settings}), out=out, seeds=(0, 1), workers=workers)
+def shared(out: Path, workers: int = 2, track: str | None = None, **settings: Any) -> Study:
+    config = small_study.config(**{**SETTINGS, **settings})
+    return Study(config, out=out, seeds=(0, 1), workers=workers, track=track)
 
 
 def files(folder: Path) -> list[str]:
@@ -59,6 +60,41 @@ def one_core() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.foundations.resources.cores", lambda: 1)
         yield
+
+
+@pytest.mark.parametrize("lasts", [10_000, 30])
+def test_curves_of_workers_reach_the_tracker_and_change_nothing(
+    alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: int
+) -> None:
+    kept_tracker.register()
+    monkeypatch.setattr(kept_tracker.Kept, "lasts", lasts)
+    study = shared(tmp_path, track="kept")
+    with contextlib.nullcontext() if lasts > 30 else pytest.warns(UserWarning, match="curves are not tracked any more"):
+        study.run()
+    assert timeless(read_rows(study.folder)) == timeless(read_rows(alone.folder))
+    assert (study.folder / "verdicts.json").read_bytes() == (alone.folder / "verdicts.json").read_bytes()
+    points = kept_tracker.Kept.last.points
+    if lasts == 30:
+        assert len(points) == 30
+        return
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for values, step in points:
+        for name, value in values.items():
+            curves.setdefault(name, []).append((step, value))
+    steps = study.config.recipe.steps(study.task.size("train"))
+    for name in ("loss", "learning rate"):
+        found = curves[f"seed 1: fine-tune the full model/{name}"]
+        assert [step for step, _ in found] == list(range(1, steps + 1))
+    full, _ = next(iter(curves["seed 1: fine-tune the full model/dev score"]))
+    rows = {(row["seed"], row["ticket"], row["stage"]): row["score"] for row in read_rows(study.folder)}
+    assert curves["seed 1: fine-tune the full model/dev score"] == [(full, rows[1, "full", "none"])]
+    passes = read_lines(study.seed_folder(0).folder / "heads+mlps" / "search.jsonl")
+    search = "seed 0: search heads and MLPs"
+    assert curves[f"{search}/score"] == [(one["iteration"], one["score"]) for one in passes]
+    assert curves[f"{search}/share of the weights left"] == [(one["iteration"], 1 - one["sparsity"]) for one in passes]
+    # What is alone, and runs here, too.
+    assert [step for step, _ in curves["study/share done"]] == list(range(1, len(study.steps()) + 1))
+    assert curves["study/share done"][-1][1] == pytest.approx(1)
 
 
 def test_two_workers_find_what_one_process_finds(alone: Study, tmp_path: Path) -> None:
@@ -105,8 +141,8 @@ def test_a_worker_that_the_system_kills_is_told_of(
     folder = with_a_step_missing(alone, tmp_path)
     receive = WorkerPool.receive
 
-    def deadly(self: WorkerPool) -> tuple[Worker, dict[str, Any]]:
-        worker, message = receive(self)
+    def deadly(self: WorkerPool, seconds: float | None = None) -> tuple[Worker, dict[str, Any]] | None:
+        worker, message = cast(tuple[Worker, dict[str, Any]], receive(self, seconds))
         if worker.process is not None:
             worker.process.kill()
         return worker, message
@@ -118,21 +154,26 @@ def test_a_worker_that_the_system_kills_is_told_of(
     assert children() == []
 
 
+def job_of(study: Study) -> Job:
+    return Job({study.folder: study.made_of()}, study.folder)
+
+
+def answer(pool: WorkerPool) -> tuple[Worker, dict[str, Any]]:
+    found = pool.receive()
+    assert found is not None
+    return found
+
+
+def a_step(study: Study, what: str, result: str) -> StudyStep:
+    return StudyStep(what, 1, 1, study.folder / result, lambda _: None, study=study.folder)
+
+
 def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
     study = shared(tmp_path)
-    job = {
-        "config": study.config.settings(),
-        "folder": str(study.folder),
-        "seeds": [0, 1],
-        "save": "good",
-        "digest": study.digest,
-        "shared_state": {},
-    }
-    unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
-    with ProgressBars("test", 1) as bars, WorkerPool(Job(job, study.folder), 1) as pool:
-        pool.submit(pool.start(ProgressLine(bars), 1), unknown, None, 1)
-        with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
-            raise failure(*pool.receive())
+    with ProgressBars("test", 1) as bars, WorkerPool(job_of(study), 1) as pool:
+        pool.submit(pool.start(ProgressLine(bars), 1), a_step(study, "unknown", "no such step"), 1)
+        with pytest.raises(RuntimeError, match=r"KeyError: '.*no such step'"):
+            raise failure(*answer(pool))
     assert children() == []
 
 
@@ -143,35 +184,28 @@ def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
     monkeypatch.setattr("tombola.study.worker_pool.PAUSE", 0.2)
     monkeypatch.setattr("tombola.study.worker_pool.HUNG", 2.0)
     study = shared(tmp_path)
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
-    step = StudyStep("seed 0: guessing", 1, 1, tmp_path / "nothing", lambda _: None)
-    given = Job({**job, "digest": study.digest, "shared_state": {}}, study.folder)
-    with ProgressBars("test", 1) as bars, WorkerPool(given, 1) as pool:
+    step = a_step(study, "seed 0: guessing", "moods/seed-0/guessing")
+    with ProgressBars("test", 1) as bars, WorkerPool(job_of(study), 1) as pool:
         worker = pool.start(ProgressLine(bars), 1)
-        pool.submit(worker, step, None, 1)
+        pool.submit(worker, step, 1)
         # It imports for seconds, in which it says nothing.
         time.sleep(3)
         assert pool.busy()
         (child,) = children()
         child.suspend()
         with pytest.raises(match=r"^a worker process did nothing .* 'seed 0: guessing', and was ended: "):
-            raise failure(*pool.receive())
+            raise failure(*answer(pool))
     assert children() == []
 
 
 def test_a_worker_that_ends_between_two_steps_is_replaced(tmp_path: Path) -> None:
     study = shared(tmp_path)
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
-    step = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
-    with (
-        ProgressBars("test", 1) as bars,
-        WorkerPool(Job({**job, "digest": study.digest, "shared_state": {}}, study.folder), 2) as pool,
-    ):
+    with ProgressBars("test", 1) as bars, WorkerPool(job_of(study), 2) as pool:
         idle = pool.start(ProgressLine(bars), 1)
         assert idle.process is not None
         idle.process.kill()
-        pool.submit(pool.start(ProgressLine(bars), 1), step, None, 1)
-        pool.receive()
+        pool.submit(pool.start(ProgressLine(bars), 1), a_step(study, "unknown", "no such step"), 1)
+        answer(pool)
         assert idle not in pool.workers
     assert children() == []
 

@@ -4,14 +4,14 @@ import json
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tombola.foundations.errors import StaleError, TombolaError, memory_errors
+from tombola.foundations.errors import StaleError, TombolaError, memory_errors, system_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
@@ -30,6 +30,7 @@ class _Messages:
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
         self._examples = 0
+        self._points: list[tuple[int, Mapping[str, float]]] = []
         self._told = 0.0
 
     def advance(self, examples: int) -> None:
@@ -42,17 +43,21 @@ class _Messages:
         self.flush()
         self._send({"note": text})
 
+    def measured(self, step: int, values: Mapping[str, float]) -> None:
+        self._points.append((step, values))
+
     def warning(self, message: Warning | str, *_: object, **__: object) -> None:
         self._send({"warning": str(message)})
 
     def flush(self) -> None:
         examples, self._examples = self._examples, 0
-        if examples:
-            self._send({"advance": examples})
+        points, self._points = self._points, []
+        if examples or points:
+            self._send({"advance": examples, "points": points})
 
 
 class _Job:
-    """Study of a job, made anew in this process, and its steps by name."""
+    """Study of a job, made anew in this process, and its steps by their results."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         keep_freed_memory()
@@ -60,15 +65,16 @@ class _Job:
             # What there is to say of the study's model and data, the other process has said when it opened them.
             warnings.simplefilter("ignore")
             config = StudyConfig.of("quick", **job["config"])
-            study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
+            # In the folder itself, which has its study.json by now.
+            study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"], label=job["label"])
             if study.digest != job["digest"]:
                 raise StaleError(CHANGED)
             study.task.load_shared_state(job["shared_state"])
-        self._steps = {step.what: step for step in study.steps()}
+        self._steps = {str(step.result): step for step in study.steps()}
         self._runner, self._device = StepRunner(), study.device
 
-    def step(self, what: str) -> StudyStep:
-        return self._steps[what]
+    def step(self, result: str) -> StudyStep:
+        return self._steps[result]
 
     def run(self, step: StudyStep, progress: _Messages) -> None:
         with deterministic(self._device):
@@ -80,12 +86,13 @@ def _job(text: str) -> _Job:
     return _Job(json.loads(text))
 
 
-def run_step(job: str, what: str, threads: int | None) -> Message:
+def run_step(job: str, result: str, threads: int | None) -> Message:
     """Run a step of a job, here in a worker of Dask, whose events tell of its progress.
 
     Args:
-        job: JSON of `config`, `folder`, `seeds`, `save`, `digest` and `shared_state`, of which the study is made.
-        what: the step's name.
+        job: JSON of `config`, `folder`, `label`, `seeds`, `save`, `digest` and `shared_state`, of which the study
+            is made.
+        result: path of what the step publishes.
         threads: of PyTorch; None for as many as the worker was started with.
 
     Returns:
@@ -99,10 +106,10 @@ def run_step(job: str, what: str, threads: int | None) -> Message:
     messages = _Messages(lambda message: worker.log_event(TOPIC, {"key": key, **message}))
     torch.set_num_threads(threads or worker.state.nthreads)
     try:
-        with memory_errors(f"the step {what!r}"), warnings.catch_warnings():
+        with system_errors(), memory_errors(f"the step that makes {result}"), warnings.catch_warnings():
             held = _job(job)
             warnings.showwarning = messages.warning
-            held.run(held.step(what), messages)
+            held.run(held.step(result), messages)
     except TombolaError as error:
         return {"error": type(error).__name__, "text": str(error)}
     except Exception as error:

@@ -260,6 +260,9 @@ class _Run:
         scored = f"{metric_title(metric.name)} {evaluation.score:.4f} (threshold: {needed})"
         note = f"iteration {len(self.passes) - 1}: {kept}, {scored}"
         self.evaluation.receiver.note(note)
+        self.evaluation.receiver.measured(
+            len(self.passes) - 1, {"score": evaluation.score, "share of the weights left": 1 - sparsity}
+        )
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:
