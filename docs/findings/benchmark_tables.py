@@ -351,8 +351,9 @@ def training_said() -> str:
 
 def training() -> Iterator[Line]:
     """Fine-tuning, ours and that of `Trainer`."""
-    yield ("", "", "seconds", "accuracy", "times as fast")
-    for line in measured("training")[1:]:
+    for number, line in enumerate(measured("training")[1:]):
+        if not number:
+            yield ("", "", "seconds", "accuracy", "times as fast")
         ours, plain, *others = line["seconds"]
         for name in (plain, *others, ours):
             # Turn by turn, as the quotients that were written are of ours to each.
