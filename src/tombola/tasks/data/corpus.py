@@ -271,7 +271,7 @@ def _texts(table: Table, column: Sequence[object], blank: bool) -> tuple[str, ..
         what = "has no text" if nothing else f"has {value!r} where a text should be"
         raise TombolaError(f"{table.where(bad[0])} {what}{_nor(bad)}; mend or drop the row")
     for index, value in enumerate(column):
-        _check_encodable(table, index, value)
+        _check_encodable(table, index, str(value))
     return tuple(map(str, column))
 
 
