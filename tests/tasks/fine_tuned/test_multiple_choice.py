@@ -133,7 +133,7 @@ def test_answers_come_in_a_list_with_letters_too() -> None:
 def test_answers_have_as_many_names_as_there_are(names: Any) -> None:
     # A name too many would be the place of an answer that there is not.
     rows = [{"question": "word1", "choices": {"label": names, "text": ["fine1", "poor1"]}, "answerKey": "A"}] * 2
-    with pytest.raises(TombolaError, match="calls its 2 answers .*; give as many names, or none"):
+    with pytest.raises(TombolaError, match=r"calls its 2 answers .*; give as many names, or none"):
         MultipleChoiceTask.from_rows(rows, rows, splitting_tokenizer())
 
 
