@@ -548,13 +548,15 @@ class TestSteps:
         assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
         assert capsys.readouterr().out.startswith("50.0 % of the weights: accuracy 0.")
 
-    @pytest.mark.parametrize("name", ["prune", "retrain", "score", "shrink"])
+    @pytest.mark.parametrize("name", ["prune", "cut", "retrain", "score", "shrink"])
     def test_a_dry_run_says_how_long_and_writes_nothing(
         self, seed_folder: SeedFolder, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         model, ticket = seed_folder.full, str(seed_folder.ticket("heads+mlps", "good"))
         if name == "shrink":
             asked = [name, str(model), ticket, "--no-measure", "--out"]
+        elif name == "cut":
+            asked = ["prune", "--model", str(model), "--method", "magnitude-2:4", "--out"]
         else:
             given = flags(name, model=small_study.model() if name == "retrain" else model)
             asked = [name, *given, *(["--ticket", ticket] if name != "prune" else []), "--out"]

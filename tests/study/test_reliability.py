@@ -79,6 +79,17 @@ def results(out: Path) -> dict[str, Any]:
     return found
 
 
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """What is other than it should be, in words."""
+    said = [f"{label} is missing" for label in expected.keys() - found.keys()]
+    for label, (rows, verdicts, tickets, names) in found.items():
+        of_rows, of_verdicts, of_tickets, of_names = expected[label]
+        said += [f"{label}: {name}" for name in sorted({*names} ^ {*of_names})]
+        pairs = {"rows": (rows, of_rows), "verdicts": (verdicts, of_verdicts), "tickets": (tickets, of_tickets)}
+        said += [f"{label}: {what} differ" for what, (one, other) in pairs.items() if one != other]
+    return said
+
+
 def wait(process: subprocess.Popen[str], seconds: float) -> bool:
     """Wait so long; True if it has ended."""
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -168,8 +179,9 @@ def test_it_ends_as_if_nobody_had_disturbed_it(tmp_path: Path) -> None:
         # Killed, or ended with a line for what it could not do.
         code = 0 if enough else disturber.run(how)
         assert code in (0, 1, 2, -signal.SIGKILL)
-        if code == 0:
-            assert results(disturber.out) == expected
+        # An analysis may be left out for a file that is not there: the next start makes it.
+        if code == 0 and not [*disturber.out.rglob(".*.omitted.json")]:
+            assert differences(results(disturber.out), expected) == []
             whole += 1
             shutil.rmtree(disturber.out)
         LOG.info("%s: %s; disturbed %s, ended whole %s times", how, code, dict(disturber.done), whole)

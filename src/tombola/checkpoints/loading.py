@@ -27,12 +27,12 @@ from tombola.checkpoints.pruned_heads import cut_heads, heads_pruned_by, smaller
 from tombola.checkpoints.refusals import (
     check_known,
     check_layers,
-    check_size,
     no_pickles,
     other_shape,
     refuse_lacking,
     refuse_pickles,
     refuse_quantised,
+    sized,
 )
 from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
 from tombola.checkpoints.sources import CONFIG, MARK, MODELS, check_source, instead, refuse_adapters, refuse_results
@@ -110,23 +110,18 @@ def read_weights(
     """
     refuse_pickles(source, Path(path))
     refuse_quantised(source, PretrainedConfig.get_config_dict(path)[0].get("quantization_config"))
-
-    def build() -> Any:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        return kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
-
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
     if (Path(path) / MARK).is_file():
         model, found = _read_shrunk(kind, Path(path), options)
     else:
-        check_size(build, Path(path).glob("*.safetensors"), f"the configuration of {source}")
-        model, found = without_pruned_heads(
-            kind,
-            AutoConfig.from_pretrained(path, trust_remote_code=False),
-            source,
-            lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
-        )
+        with sized(Path(path).glob("*.safetensors"), f"the configuration of {source}"):
+            model, found = without_pruned_heads(
+                kind,
+                AutoConfig.from_pretrained(path, trust_remote_code=False),
+                source,
+                lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
+            )
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:

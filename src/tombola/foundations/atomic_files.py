@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import BusyError, TombolaError
+from tombola.foundations.errors import BusyError, DiskError, TombolaError
 from tombola.foundations.parsing import MEND, json_text, json_value, read_text
 
 _DRAFT = ".draft-"
@@ -44,7 +44,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         }
         if number not in reasons:
             raise
-        raise TombolaError(f"cannot write {path}: {reasons[number]}") from error
+        raise DiskError(f"cannot write {path}: {reasons[number]}") from error
 
 
 def _rust_errno(error: SafetensorError) -> int | None:

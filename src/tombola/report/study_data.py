@@ -1,6 +1,7 @@
 """Data of a report, read from a study's folder; a study in progress has parts of it."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.results import Difference, Row, TicketVerdict
 from tombola.study.step_list import STEPS, ListedStep, StepList
+from tombola.study.step_record import StepRecord
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS, in_order
 from tombola.tickets.ticket import Ticket
@@ -147,6 +149,12 @@ class StudyData:
         asked: Any = self.facts.config.get("analyses", ())
         found = (one for home in self.seed_folders for one in OmittedAnalysis.below(home.folder / "analysis"))
         return tuple(one for one in found if one.analysis in asked)
+
+    @cached_property
+    def machines(self) -> Mapping[str, int]:
+        """Device, processor and PyTorch that computed results → their number."""
+        records = (StepRecord.read_if_whole(path) for path in sorted(self.home.rglob(".*.files.json")))
+        return Counter(one.computed_on for one in records if one is not None and one.computed_on)
 
     @cached_property
     def steps(self) -> StepList | None:

@@ -1,5 +1,6 @@
 """Data of a sweep's page: its record, and the studies that have results."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,11 @@ class SweepData:
         for name, file in self.record.comparisons.items():
             if (self.folder / file).is_file():
                 yield name, Comparison.read(self.folder / file)
+
+    @cached_property
+    def machines(self) -> Mapping[str, int]:
+        """Device, processor and PyTorch that computed results of any study → their number."""
+        return sum((Counter(study.machines) for study in self.studies.values()), Counter[str]())
 
     @property
     def tasks(self) -> tuple[str, ...]:

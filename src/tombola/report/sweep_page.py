@@ -12,6 +12,7 @@ from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.html.page import document, ending, heading
 from tombola.report.labels import TICKET_TITLES, and_words, method_title, stage_title
 from tombola.report.published import published
+from tombola.report.sections.provenance import machines_note
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
 from tombola.report.sweep_data import SweepData, kept
@@ -24,7 +25,7 @@ def sweep_page(sweep: SweepData, registry: FigureRegistry) -> str:
     parts = [_studies(sweep), _results(sweep, registry), _beside_published(sweep, registry)]
     for name, comparison in sweep.comparisons:
         found = comparison_sections(comparison, registry)
-        parts += [element("h2", f"Tickets of the tasks, {name}"), *found] if name else found
+        parts += [section(f"Tickets of the tasks, {name}"), *found] if name else found
     seeds = sorted({row.seed for study in sweep.studies.values() for row in study.rows})
     facts = [
         plural(len(sweep.record.studies), "study", "studies"),
@@ -47,7 +48,7 @@ def _studies(sweep: SweepData) -> Html:
     every = all(done == of for done, of in (sweep.steps.get(one.label, (0, 1)) for one in sweep.record.studies))
     missing = "What is missing, and why, stands on each study's page; the same command does it."
     lead = "All are done." if every else missing
-    return section("Studies", element("ul", *items), lead=lead)
+    return section("Studies", element("ul", *items), machines_note(sweep.machines), lead=lead)
 
 
 def _results(sweep: SweepData, registry: FigureRegistry) -> Html:

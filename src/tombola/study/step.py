@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError, memory_errors, reason
+from tombola.foundations.errors import DiskError, TombolaError, memory_errors, reason, system_errors
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
 from tombola.study.claim import Claim
@@ -18,6 +19,7 @@ from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
+from tombola.study.study_facts import computed_on
 from tombola.study.training_folder import training_folder
 from tombola.tickets.pruning_methods import pruning_method
 
@@ -93,7 +95,7 @@ class StudyStep:
         _, _, plain = self.what.rpartition(": ")
         optional = warn_on_failure(f"{plain} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
-        with self._named(), optional, memory_errors(doing), settings_read() as names:
+        with self._named(), system_errors(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
         training_folder(self.result).remove()
         try:
@@ -104,7 +106,11 @@ class StudyStep:
             StepRecord.path(self.result).unlink(missing_ok=True)
             raise
         read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
-        self._list(dataclasses.replace(record, settings=read))
+        self._list(dataclasses.replace(record, settings=read, computed_on=computed_on(self._device)))
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.context is None else self.context.setting.device
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -244,10 +250,16 @@ def warn_on_failure(what: str, told: Callable[[str], None] | None = None) -> Ite
     """Turn a failure of something optional into a warning, which `what` begins: it does not take the study along.
 
     The reason is `told` too.
+
+    Raises:
+        DiskError: what the operating system did not let be read or written is no reason to leave it out.
     """
     try:
         yield
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno is not None):
+            # It could be made, and will be when the disk is mended.
+            raise
         why = reason(error, 300)
         warnings.warn(f"{what}: {why}", stacklevel=2)
         if told is not None:

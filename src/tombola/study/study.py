@@ -102,6 +102,10 @@ class Study(Shown):
         label: str = "",
         track: str | None = None,
     ) -> None:
+        if not isinstance(config, StudyConfig):
+            raise TombolaError(f'give a configuration, as StudyConfig.of("quick"), not {config!r:.80}')
+        if isinstance(seeds, int):
+            raise TombolaError(f"seeds must be a list, as [{seeds}], not {seeds}")
         if workers != "auto" and workers < 1:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:

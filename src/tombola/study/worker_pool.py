@@ -24,7 +24,7 @@ import psutil
 
 from tombola.foundations import resources
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError, reason
+from tombola.foundations.errors import DiskError, FailedError, MemoryRanOutError, StaleError, TombolaError, reason
 from tombola.foundations.progress import ProgressLine
 from tombola.study.dask_settings import RARELY
 from tombola.study.step import StudyStep
@@ -401,7 +401,7 @@ def failure(worker: Worker, message: Message) -> Exception:
         return _loss(message["lost"], at, text)
     if kind in ("OutOfMemoryError", "MemoryRanOutError"):
         return MemoryRanOutError(f"{text.strip().splitlines()[-1]}, or start again with --workers 1")
-    known = {one.__name__: one for one in (TombolaError, FailedError, StaleError)}
+    known = {one.__name__: one for one in (TombolaError, DiskError, FailedError, StaleError)}
     return known[kind](text) if kind in known else RuntimeError(f"a worker process failed {at}\n{text}")
 
 

@@ -145,10 +145,11 @@ def sweep_dots(lines: Sequence[tuple[str, str, float, str]]) -> alt.LayerChart:
     ]
     names = list(dict.fromkeys(line for line, *_ in lines))
     x = score_axis("share of the full model's score", padding=10)
-    y = name_axis("line", 230, names, grid=True)
+    y = name_axis("line", 340, names, grid=True)
     points = alt.Chart(data(rows)).encode(x=x, y=y, tooltip=tips(line="study", ticket="ticket", text="score"))
+    color = ticket_color(legend=top_legend(symbolSize=90))
     return overlay(
-        points.mark_point(filled=True, size=80, opacity=1).encode(color=ticket_color()),
+        points.mark_point(filled=True, size=80, opacity=1).encode(color=color),
         rule_at(1.0, "reference"),
         note_above(1.0, "full model", 0, "right"),
         height=26 * len(names),
