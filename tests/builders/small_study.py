@@ -22,6 +22,7 @@ from tombola.cli.main import COMMANDS
 from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
+from tombola.training.loop import train
 
 LAYERS, HEADS, HIDDEN, INNER = 3, 4, 32, 64
 GOOD = ("bright", "warm", "funny", "lovely", "moving")
@@ -30,7 +31,7 @@ FILLING = tuple(f"word{number}" for number in range(30))
 SETTINGS: Mapping[str, Any] = {
     "train_rows": 192,
     "dev_rows": 96,
-    "epochs": 4,
+    "epochs": 2,
     "batch_size": 32,
     "learning_rate": 1e-2,
     "max_length": 16,
@@ -41,13 +42,19 @@ SETTINGS: Mapping[str, Any] = {
     # Some tests train for too short a time to beat guessing.
     "at_chance": "continue",
 }
-"""The recipe under which the model learns the task, in few and large steps."""
+"""The recipe under which the model learns the task, in few and large steps, of which it took some before."""
 
 
 @functools.cache
 def model() -> Path:
-    """The shared folder of the tiny BERT."""
-    return once("tiny-bert", write_model)
+    """The shared folder of the tiny BERT, which knows already what the words mean: studies of it are short."""
+    return once("tiny-bert", _write_learned)
+
+
+@functools.cache
+def untrained() -> Path:
+    """The shared folder of the tiny BERT as it was before, which knows nothing."""
+    return once("untrained-bert", write_model)
 
 
 @functools.cache
@@ -92,6 +99,19 @@ def flags(command: str = "study", **settings: Any) -> list[str]:
     heeded = {one.name for title in COMMANDS[command].groups for one in groups[title][1]}
     values = {"model": model(), "task": task(), **{k: v for k, v in SETTINGS.items() if k in heeded}, **settings}
     return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _write_learned(folder: Path) -> None:
+    """The tiny BERT after three epochs of the task, without its output layer."""
+    given = StudyConfig.of("quick", **{**SETTINGS, "model": str(untrained()), "task": str(task()), "epochs": 3})
+    opened = given.open_task()
+    learned = opened.load(given.model, seed=0)
+    train(learned, opened, given.recipe, seed=0)
+    body = learned.get_submodule("bert")
+    assert isinstance(body, BertModel)
+    with quiet():
+        body.save_pretrained(folder)
+    write_tokenizer(folder)
 
 
 def write_model(folder: Path, seed: int = 8, layers: int = LAYERS) -> Path:

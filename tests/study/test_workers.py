@@ -118,24 +118,6 @@ def test_a_worker_that_the_system_kills_is_told_of(
     assert children() == []
 
 
-def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
-    study = shared(tmp_path)
-    job = {
-        "config": study.config.settings(),
-        "folder": str(study.folder),
-        "seeds": [0, 1],
-        "save": "good",
-        "digest": study.digest,
-        "shared_state": {},
-    }
-    unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
-    with ProgressBars("test", 1) as bars, WorkerPool(Job(job, study.folder), 1) as pool:
-        pool.submit(pool.start(ProgressLine(bars), 1), unknown, None, 1)
-        with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
-            raise failure(*pool.receive())
-    assert children() == []
-
-
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped")
 def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,10 +141,10 @@ def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
     assert children() == []
 
 
-def test_a_worker_that_ends_between_two_steps_is_replaced(tmp_path: Path) -> None:
+def test_a_worker_that_ends_between_two_steps_is_replaced_and_a_defect_comes_with_its_traceback(tmp_path: Path) -> None:
     study = shared(tmp_path)
     job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
-    step = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
+    unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
     with (
         ProgressBars("test", 1) as bars,
         WorkerPool(Job({**job, "digest": study.digest, "shared_state": {}}, study.folder), 2) as pool,
@@ -170,8 +152,9 @@ def test_a_worker_that_ends_between_two_steps_is_replaced(tmp_path: Path) -> Non
         idle = pool.start(ProgressLine(bars), 1)
         assert idle.process is not None
         idle.process.kill()
-        pool.submit(pool.start(ProgressLine(bars), 1), step, None, 1)
-        pool.receive()
+        pool.submit(pool.start(ProgressLine(bars), 1), unknown, None, 1)
+        with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
+            raise failure(*pool.receive())
         assert idle not in pool.workers
     assert children() == []
 

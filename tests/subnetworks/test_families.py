@@ -99,8 +99,17 @@ def test_masked_and_shrunk_compute_the_same(name: str, attention: str, padded: b
     assert min(float((a - b).abs().max()) for a, b in itertools.combinations(seen.values(), 2)) > 1e-4
 
 
+def of_the_first() -> list[Any]:
+    """As `cases`, but that `make test` meets the first families alone: how things round is no matter of structure."""
+    beyond = {name for name in ZOO if name not in FIRST}
+    return [
+        pytest.param(*case.values, id=case.id, marks=pytest.mark.exhaustive) if case.values[0] in beyond else case
+        for case in cases()
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "attention"), cases())
+@pytest.mark.parametrize(("name", "attention"), of_the_first())
 def test_masked_and_shrunk_are_near_in_single_precision(name: str, attention: str) -> None:
     kind = ZOO[name]
     model, given = kind.make(attention, torch.float32), kind.given(padded=True, left=True)
