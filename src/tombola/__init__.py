@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tombola.pruning.weight_criteria import Criterion, WeightCut, register_criterion
     from tombola.pruning.weight_pruning import prune_weights
     from tombola.report.opened_study import open_study
+    from tombola.report.result_tables import results
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
     from tombola.subnetworks.recognition import recognise
@@ -89,6 +90,7 @@ __all__ = [
     "recognise",
     "register_criterion",
     "register_importance",
+    "results",
     "retrain",
     "save",
     "save_onnx",
@@ -109,6 +111,7 @@ draw_by("tombola.report.notebook")
 _HOMES = {
     "tombola.analysis.agreement.comparison": ("compare",),
     "tombola.report.opened_study": ("open_study",),
+    "tombola.report.result_tables": ("results",),
     "tombola.tasks.images.task": ("ImageTask",),
     "tombola.tasks.language.task": ("LanguageTask",),
     "tombola.tickets.import_masks": ("import_masks",),

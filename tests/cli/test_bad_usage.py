@@ -1,5 +1,6 @@
 """Mistyped commands, flags, values and names: one line, what was meant, and no wait for PyTorch."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,18 @@ MISTYPED = (
     (["study", "--task", "cola", "--model", "empty"], "cannot load 'empty' (it holds neither config.json nor "),
     (["study", "--task", "cola", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
     (["score", "--task", "cola", "--model", "three"], "the model has 3 outputs, CoLA needs 2; give one fine-tuned on"),
+    (["score", "--task", "texts2", "--model", "three"], "the model has 3 outputs, texts2 needs 2; give one fine-tuned"),
+    (["score", "--task", "texts3", "--model", "three"], "the model lacks the label '0' of texts3; it knows neutral, "),
+    (["score", "--task", "texts2", "--model", "tagger"], "tagger was not fine-tuned: it is a BertForTokenClassific"),
+    (
+        ["score", "--task", "tagged", "--task-type", "token-classification", "--model", "tagger"],
+        "2 outputs, tagged need",
+    ),
+    (["study", "--task", "texts2", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
+    (
+        ["study", "--task", "texts2", "--label-column", "lable"],
+        "has no column 'lable' for the label; did you mean label? name one of: text, label",
+    ),
     (["score", "--task", "cola", "--model", "broken"], "the config.json of broken cannot be read (AttributeError: "),
     (["score", "--task", "understanding", "--model", "base"], "base is a bert, which is no causal language model; "),
     (["score", "--task", "digits", "--model", "base"], "base holds a bert of another library, which is no model of "),
@@ -75,8 +88,17 @@ MISTYPED = (
     (["import-masks", "empty", "--model", "empty", "--out", "out"], "cannot load 'empty' ("),
     (["compare", "base"], "no ticket in a folder good/ anywhere under base; is it a study's folder?"),
     (["compare", "torn"], "the ticket in torn is damaged ("),
+    (["report", "thee"], "thee does not exist; did you mean three? give the folder of a study"),
+    (["compare", "./thee"], "thee does not exist; did you mean three? give folders of tickets"),
+    (["score", "--task", "cola", "--ticket", "./dep"], "dep does not exist; did you mean deep? give the folder of a "),
+    (["study", "--task", "text2"], "unknown task 'text2'; did you mean texts2 or texts3? known: "),
+    (
+        ["study", "--task", "texts2/trian.tsv"],
+        "unknown task 'texts2/trian.tsv'; did you mean texts2/train.tsv? known: ",
+    ),
+    (["study", "texts2/study.yaml"], "texts2/study.yaml does not exist"),
     (["report", "base"], "base holds no study (study.json is missing); "),
-    (["report", "three/config.json"], "three/config.json does not exist; give the folder of a study"),
+    (["report", "three/config.json"], "three/config.json is a file, not a folder; give the folder of a study"),
     (["transfer", "base", "empty", "--out", "out"], "base holds no study (study.json is missing); "),
 )
 
@@ -93,6 +115,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "base": {"architectures": ["BertModel"]},
         "three": fine_tuned,
         "broken": {**fine_tuned, "id2label": [1]},
+        "tagger": {"architectures": ["BertForTokenClassification"]},
     }
     for name, more in models.items():
         write_json(tmp_path / name / "config.json", {**bert, **more})
@@ -101,6 +124,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_json(tmp_path / name / "ticket.json", {**head, "survivors": {"heads": 24}, "provenance": {}})
         masks = {"heads": np.full(3, 255, np.uint8)}
         write_bytes(tmp_path / name / "masks.safetensors", save(masks)[: -2 if name == "torn" else None])
+    for name, split in itertools.product(("texts2", "texts3", "tagged"), ("train", "dev")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        if name == "tagged":
+            text = "".join(f"{split}{row} {'OBI'[row % 3]}\n\n" for row in range(9))
+        else:
+            text = "text\tlabel\n" + "".join(f"{split} {row}\t{row % int(name[-1])}\n" for row in range(9))
+        (tmp_path / name / f"{split}.{'conll' if name == 'tagged' else 'tsv'}").write_text(text)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -28,6 +28,7 @@ from tombola.checkpoints.checkpoint import load
 from tombola.checkpoints.semi_structured import not_semi_structured
 from tombola.cli import main
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.figures import figures
 from tombola.pruning.evaluation import score
 from tombola.pruning.search.loop import search_ticket
 from tombola.study.config import StudyConfig
@@ -547,15 +548,29 @@ class TestSteps:
         assert main([*map(str, ["prune", *arguments, "--out", tmp_path / "two"])]) == 0
         assert capsys.readouterr().out.startswith("50.0 % of the weights: accuracy 0.")
 
-    @pytest.mark.parametrize("name", ["prune", "retrain"])
+    @pytest.mark.parametrize("name", ["prune", "retrain", "score", "shrink"])
     def test_a_dry_run_says_how_long_and_writes_nothing(
         self, seed_folder: SeedFolder, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        ticket = ["--ticket", str(seed_folder.ticket("heads+mlps", "good"))] if name == "retrain" else []
-        given = flags(name, model=seed_folder.full if name == "prune" else small_study.model())
-        assert main([name, *given, *ticket, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
-        assert capsys.readouterr().out == "expected time: under a minute\n"
+        model, ticket = seed_folder.full, str(seed_folder.ticket("heads+mlps", "good"))
+        if name == "shrink":
+            asked = [name, str(model), ticket, "--no-measure", "--out"]
+        else:
+            given = flags(name, model=small_study.model() if name == "retrain" else model)
+            asked = [name, *given, *(["--ticket", ticket] if name != "prune" else []), "--out"]
+        out = str(tmp_path / "out")
+        assert main([*asked, out, "--dry-run"]) == 0
+        said = capsys.readouterr().out
+        assert re.search(r"step +seconds\n.+ [\d.]+ *\nsteps: 1 to run, 0 done\nexpected time: under a minute\n", said)
+        found = run_json(capsys, *asked, out, "--dry-run")
+        assert f"models on disk: {figures(found['bytes'] / 1e6, 1)} MB more at most" in said
         assert not any(tmp_path.iterdir())
+        if name == "shrink":
+            # Headers of the files are left out.
+            assert found["bytes"] == pytest.approx(run_json(capsys, *asked, out)["bytes"], rel=0.1)
+        taken = shutil.copytree(seed_folder.folder / "guessing", tmp_path / "taken")
+        assert main([*asked, str(taken), "--dry-run"]) == 2
+        assert f"{taken} exists already" in capsys.readouterr().err
 
     def test_people_get_one_line_on_stdout(
         self, seed_folder: SeedFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]

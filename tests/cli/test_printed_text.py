@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tombola.cli import main
+from tombola.cli.command import say
 from tombola.foundations.plain_table import PlainTable
+from tombola.foundations.progress import ProgressBars
+from tombola.study.estimates import announce
+from tombola.tickets.ticket import Ticket
 
 
 def test_what_the_system_refuses_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +56,37 @@ def test_a_cell_of_a_table_is_no_markup_and_no_control_sequence() -> None:
     assert str(table.title) == "[/b]\\x1b[2J"
     assert str(table.columns[0].header) == "a\\nb"
     assert [str(cell) for cell in table.columns[0].cells] == ["x[/b]\\x1b[31m"]
+
+
+RAW = "a\x1b[31m\u202eb\r:x:"
+ESCAPED = "a\\x1b[31m\\u202eb\\r:x:"
+
+
+@pytest.mark.parametrize("terminal", ["", "1"])
+def test_names_are_printed_escaped_whoever_prints_them(
+    terminal: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", terminal)
+    monkeypatch.setenv("COLUMNS", "300")
+    announce(RAW)
+    say(RAW, stderr=True)
+    with ProgressBars("study", 10):
+        # Above bars that are drawn, a line takes another way.
+        say(RAW, stderr=True)
+    said = capsys.readouterr().err
+    assert said.count(ESCAPED) >= 3
+    assert "\u202e" not in said
+    assert "\x1b[31m" not in said
+
+
+def test_the_architecture_and_the_task_of_a_ticket_are_printed_escaped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        masks = {"0.query": torch.ones(4, 4, dtype=torch.bool)}
+        Ticket("weights", RAW, masks, {"task": RAW, "seed": seed}).save(tmp_path / f"{seed}" / "good")
+    assert main(["compare", str(tmp_path), "--draws", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    assert said.count("\\x1b[31m") >= 2

@@ -19,7 +19,8 @@ NEEDS = {"prune": ("--out", "x"), "compare": ("--out", "x", "a", "b"), "memory":
 """Arguments that a command cannot do without."""
 OTHERS = {
     *("--check", "--print-completion"),
-    # Of Slurm and Dask.
+    # Of Slurm, Dask and TensorBoard.
+    "--logdir",
     *("--array", "--gres", "--cpus-per-task", "--wrap"),
     *("--protocol", "--scheduler-file", "--no-nanny", "--nthreads", "--memory-limit"),
 }

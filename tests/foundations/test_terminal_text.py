@@ -19,7 +19,7 @@ def test_every_console_takes_text_as_it_is() -> None:
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "Console"
     ]
     assert len(calls) > 5
-    assert [call for call in calls if "markup=False" not in call[1]] == []
+    assert [call for call in calls if "markup=False, emoji=False" not in call[1]] == []
 
 
 @pytest.mark.parametrize("terminal", ["", "1"])

@@ -1,19 +1,25 @@
 """Records of a study's folder that somebody else wrote: none leads out of the folder, or to results of other steps."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builders import small_study
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.plain_table import PlainTable
 from tombola.foundations.progress import SILENT
+from tombola.report import build
+from tombola.report.study_data import read_study
 from tombola.study.config import StudyConfig
 from tombola.study.finished_run import NAME, FinishedRun
 from tombola.study.renewal import Renewal
 from tombola.study.step import StudyStep
 from tombola.study.step_record import FileStamp, StepRecord
+from tombola.study.study import Study
+from tombola.study.transfer_study import FinishedStudy
 
 
 def writing(result: Path) -> StudyStep:
@@ -75,3 +81,20 @@ def test_a_printed_table_is_read_as_it_was_or_not_at_all(forged: dict[str, Any],
     else:
         assert found is not None
         assert PlainTable.of_entry(found[1].tables[0]).entry() == table.entry()
+
+
+@pytest.mark.parametrize("link", ["results.jsonl", "moods/seed-0/full/drawn.png", "moods/seed-0"])
+def test_a_link_out_of_a_study_is_followed_by_nobody(link: str, tmp_path: Path) -> None:
+    done, folder = small_study.finished(), tmp_path / small_study.finished().folder.name
+    shutil.copytree(done.folder, folder, ignore=shutil.ignore_patterns("*.safetensors", "report.html"))
+    (folder / "own").symlink_to("results.jsonl")
+    (folder / "loop").symlink_to("loop")
+    read_study(folder)
+    place, secret = folder / link, tmp_path / "secret"
+    shutil.copytree(place, secret) if place.is_dir() else secret.write_bytes(b"secret")
+    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    place.symlink_to(secret)
+    for use in (build, read_study, FinishedStudy.read, lambda at: Study(done.config, out=at.parent)):
+        with pytest.raises(TombolaError, match=f"{link} is a link that leads out of "):
+            use(folder)
+    assert not (folder / "report.html").exists()

@@ -95,13 +95,13 @@ def test_what_is_done_is_not_done_again(
 
     monkeypatch.setattr(tombola.study.seed_context, "retrain", watched)
     transferring = TransferStudy([study.folder for study in studies], out)
-    assert transferring.estimate() > 0
+    assert transferring.plan().seconds > 0
     transferring.run()
     assert trained == [1]
     assert (out / "transfer.json").read_bytes() == (done / "transfer.json").read_bytes()
     told = capsys.readouterr().err
     assert told.index("expected time of the transfer") < told.index("a random ticket of heads and MLPs")
-    assert transferring.estimate() == 0
+    assert transferring.plan().left == ()
 
 
 def test_the_command(studies: list[Study], done: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 import torch
 
-from builders import small_study
+from builders import kept_tracker, small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
-from tombola.foundations.atomic_files import read_json
+from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.study.step import StudyStep
@@ -34,8 +34,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def shared(out: Path, workers: int = 2, **settings: Any) -> Study:
-    return Study(small_study.config(**{**SETTINGS, **settings}), out=out, seeds=(0, 1), workers=workers)
+def shared(out: Path, workers: int = 2, track: str | None = None, **settings: Any) -> Study:
+    config = small_study.config(**{**SETTINGS, **settings})
+    return Study(config, out=out, seeds=(0, 1), workers=workers, track=track)
 
 
 def files(folder: Path) -> list[str]:
@@ -59,6 +60,41 @@ def one_core() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.foundations.resources.cores", lambda: 1)
         yield
+
+
+@pytest.mark.parametrize("lasts", [10_000, 30])
+def test_curves_of_workers_reach_the_tracker_and_change_nothing(
+    alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: int
+) -> None:
+    kept_tracker.register()
+    monkeypatch.setattr(kept_tracker.Kept, "lasts", lasts)
+    study = shared(tmp_path, track="kept")
+    with contextlib.nullcontext() if lasts > 30 else pytest.warns(UserWarning, match="curves are not tracked any more"):
+        study.run()
+    assert timeless(read_rows(study.folder)) == timeless(read_rows(alone.folder))
+    assert (study.folder / "verdicts.json").read_bytes() == (alone.folder / "verdicts.json").read_bytes()
+    points = kept_tracker.Kept.last.points
+    if lasts == 30:
+        assert len(points) == 30
+        return
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for values, step in points:
+        for name, value in values.items():
+            curves.setdefault(name, []).append((step, value))
+    steps = study.config.recipe.steps(study.task.size("train"))
+    for name in ("loss", "learning rate"):
+        found = curves[f"seed 1: fine-tune the full model/{name}"]
+        assert [step for step, _ in found] == list(range(1, steps + 1))
+    full, _ = next(iter(curves["seed 1: fine-tune the full model/dev score"]))
+    rows = {(row["seed"], row["ticket"], row["stage"]): row["score"] for row in read_rows(study.folder)}
+    assert curves["seed 1: fine-tune the full model/dev score"] == [(full, rows[1, "full", "none"])]
+    passes = read_lines(study.seed_folder(0).folder / "heads+mlps" / "search.jsonl")
+    search = "seed 0: search heads and MLPs"
+    assert curves[f"{search}/score"] == [(one["iteration"], one["score"]) for one in passes]
+    assert curves[f"{search}/share of the weights left"] == [(one["iteration"], 1 - one["sparsity"]) for one in passes]
+    # What is alone, and runs here, too.
+    assert [step for step, _ in curves["study/share done"]] == list(range(1, len(study.steps()) + 1))
+    assert curves["study/share done"][-1][1] == pytest.approx(1)
 
 
 def test_two_workers_find_what_one_process_finds(alone: Study, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import functools
 import itertools
 import random
 import re
+import warnings
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, PythonBackend
 
-from builders import language_models
+from builders import language_models, task_types
 from tombola.foundations.errors import TombolaError
+from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
+from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
 from tombola.tasks.language.abilities.ability import Ability, Example
 from tombola.tasks.language.abilities.language_modelling import guess_bits
 from tombola.tasks.language.bos_token import choose
@@ -221,3 +224,26 @@ def test_nothing_tokenises_a_long_text_at_once(monkeypatch: pytest.MonkeyPatch) 
     pairs = Ability("a", "A", "choice", (Example((text, "b a")),), "made up")
     with pytest.raises(TombolaError, match="tokens do not fit"):
         encoder.items(pairs)
+
+
+@pytest.mark.parametrize("kind", [TextToTextTask, TokenClassificationTask])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_no_task_tokenises_all_of_a_long_text(kind: Any, side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, tokenizer = [f"word{number % 30}" for number in range(200_000)], task_types.splitting_tokenizer()
+    tokenizer.truncation_side = side
+    rows = task_types.written_rows(3, 0) if kind is TextToTextTask else task_types.tagged_rows(3, 0)
+    names = ("source", "target") if kind is TextToTextTask else ("tokens", "ner_tags")
+    long = ((" ".join(words),) * 2) if kind is TextToTextTask else (words, ["O"] * len(words))
+    read, given = PreTrainedTokenizerFast.__call__, list[int]()
+
+    def recorded(self: Any, texts: Any = None, **options: Any) -> Any:
+        given.extend(map(len, texts if isinstance(texts, list) else options.get("text_target") or [texts]))
+        return read(self, texts, **options)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "__call__", recorded)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        task = kind.from_rows(rows, [*rows, dict(zip(names, long, strict=True))], tokenizer, max_length=12)
+        found = task.encoded("dev")[-1]
+    assert len(found["input_ids"]) == 12
+    assert max(given) < 100_000

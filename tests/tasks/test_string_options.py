@@ -4,12 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from builders.encoders import classifier, rows, some_sites, tokenizer
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError
+from tombola.metrics.scores import METRICS, Metric
+from tombola.metrics.statistics import verdict
 from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.weight_criteria import WeightCut
@@ -21,6 +24,7 @@ from tombola.training.recipe import Recipe, Rewinding
 
 WRONG: Any = "nonsense"
 ONCE = Recipe(epochs=1)
+RIGHT = np.array([0, 1, 1])
 
 
 def task(**options: Any) -> TextTask:
@@ -41,6 +45,9 @@ CALLS: dict[str, Callable[[], object]] = {
     "scope": lambda: WeightCut("magnitude", 0.5, scope=WRONG),
     "pattern": lambda: WeightCut("magnitude", pattern=WRONG),
     "kind of a ticket": lambda: Ticket.full(dissect(MODEL), WRONG),
+    "kind of site to prune": lambda: some_sites(MODEL, 0).without({WRONG: [0]}),
+    "kind of a metric": lambda: Metric.of(lambda references, predictions: 1.0, kind=WRONG),
+    "extent of a ticket": lambda: verdict(METRICS["accuracy"], [RIGHT], [RIGHT], RIGHT, 0, left=[WRONG]),
     "point to rewind to": lambda: Rewinding(WRONG),
     "preset": lambda: StudyConfig.of(WRONG),
     "precision of a study": lambda: StudyConfig.of(precision=WRONG),

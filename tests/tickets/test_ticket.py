@@ -344,3 +344,13 @@ def test_a_save_that_fails_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises((TypeError, ValueError)):
             some_sites(MODEL, 0).with_provenance(fact=fact).save(tmp_path / "t")
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("site", [(0, 4), (0, -1), (3, 0), (0,), 0])
+def test_a_site_that_there_is_not_is_pruned_from_no_ticket(site: object) -> None:
+    ticket = Ticket("heads", "tiny", {"heads": torch.ones(3, 4, dtype=torch.bool)}, sizes={"heads": (4, 4, 2)})
+    assert len(ticket.without({"heads": [[2, 1], (0, 3)]})) == 8
+    with pytest.raises(TombolaError, match="among the heads of this ticket"):
+        ticket.without({"heads": [site]})
+    with pytest.raises(TombolaError, match="among the heads of this ticket"):
+        ticket.without({"heads": [(2, 2)]})

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from tombola.architectures.left_out import LeftOut
+from tombola.architectures.site_names import counted
 from tombola.architectures.sites import ChannelRow, HeadRow, Kept, Matrix, MLPRow
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
 
 SHRUNK = "-shrunk"
@@ -45,9 +47,9 @@ class Anatomy(Shown):
     removal: "Removal | None" = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        sites = {"heads": self.attentions, "mlps": self.feed_forwards, "channels": self.residuals}
-        counts = ", ".join(f"{sum(self.sizes(kind)):,} {kind}" for kind, rows in sites.items() if rows)
-        return f"Anatomy({self.signature}: {counts}, {self.weights:,} prunable weights)"
+        sites = {kind: sum(self.sizes(kind)) for kind in ("heads", "mlps", "channels")}
+        counts = [counted(number, kind) for kind, number in sites.items() if number]
+        return f"Anatomy({self.signature}: {', '.join([*counts, plural(self.weights, 'prunable weight')])})"
 
     @property
     def heads(self) -> tuple[int, int]:

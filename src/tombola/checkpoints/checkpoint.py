@@ -44,7 +44,7 @@ from tombola.foundations.tensor_bits import same_bits
 from tombola.subnetworks.equivalence import verify_equivalent
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket, tickets_of
 from tombola.subnetworks.recognition import relative_of
-from tombola.subnetworks.subnetwork import expanded, shrunk, without_removal
+from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, without_removal
 from tombola.tickets.ticket import Ticket
 from tombola.tickets.ticket_files import BESIDE
 
@@ -78,16 +78,11 @@ def save_shrunk(
             (nothing is written then).
         FailedError: the files would not be smaller than the model; nothing is written.
     """
-    small = shrunk(model, ticket)
-    check_removes(model, ticket, force=force)
-    if ticket.kind == "weights":
-        before = sparse_ticket(model)
-        both = ticket if before is None else (ticket & before).with_provenance(**ticket.provenance)
-        keep_sparse(small.model, both)
+    small = _cut(model, ticket, force=force)
     with publish(Path(folder)) as draft:
         _write(small.model, draft)
         if not force:
-            _check_smaller(model, ticket, draft)
+            _check_smaller(model, ticket, bytes_on_disk(draft))
         save_companions(tokenizer, draft)
         again = cast(nn.Module, load(draft))
         apart = verify_equivalent(model, small, again, "the shrunk model")
@@ -97,6 +92,28 @@ def save_shrunk(
             )
         ModelCardWriter("sparse" if ticket.kind == "weights" else "shrunk", model, small, apart).write(draft)
     return apart
+
+
+@memory_errors()
+def shrunk_bytes(model: nn.Module, ticket: Ticket, *, force: bool = False) -> int:
+    """Bytes of weights and masks that `save_shrunk` would write, the files' headers left out; errors as of it."""
+    small = _cut(model, ticket, force=force).model
+    masks = sum((mask.numel() + 7) // 8 for one in _tickets(small) for mask in one.masks.values())
+    found = masks + sum(tensor.numel() * tensor.element_size() for tensor in _tensors(small).values())
+    if not force:
+        _check_smaller(model, ticket, found)
+    return found
+
+
+def _cut(model: nn.Module, ticket: Ticket, *, force: bool) -> Subnetwork:
+    """What survives of a model, knowing what was pruned; a FailedError, but by `force`, where that is nothing."""
+    small = shrunk(model, ticket)
+    check_removes(model, ticket, force=force)
+    if ticket.kind == "weights":
+        before = sparse_ticket(model)
+        both = ticket if before is None else (ticket & before).with_provenance(**ticket.provenance)
+        keep_sparse(small.model, both)
+    return small
 
 
 @memory_errors()
@@ -133,9 +150,8 @@ def check_removes(model: nn.Module, ticket: Ticket, *, force: bool) -> None:
 _ALL_THE_SAME = "take a ticket of fewer sites or weights, or write it all the same (--force, in Python force=True)"
 
 
-def _check_smaller(model: nn.Module, ticket: Ticket, draft: Path) -> None:
-    found, dense = bytes_on_disk(draft), dense_bytes(model)
-    if found >= dense:
+def _check_smaller(model: nn.Module, ticket: Ticket, found: int) -> None:
+    if found >= (dense := dense_bytes(model)):
         kept = len(ticket) / ticket.total
         why = f"{100 * kept:.1f} % of what can be pruned survive"
         if ticket.kind == "weights":
@@ -242,13 +258,18 @@ def _write(model: nn.Module, folder: Path) -> None:
 
 def _write_tickets(model: nn.Module, folder: Path) -> None:
     """Write the tickets of a shrunk model, and the mark, beside its tensors."""
-    sparse = sparse_ticket(model)
-    tickets = [*tickets_of(model), *([] if sparse is None else [sparse])]
+    tickets = _tickets(model)
     shutil.rmtree(folder / BEFORE, ignore_errors=True)
     for place, ticket in zip(places(len(tickets)), tickets, strict=True):
         (folder / place).mkdir(parents=True, exist_ok=True)
         ticket.write(folder / place)
     _write_mark(model, len(tickets), folder)
+
+
+def _tickets(model: nn.Module) -> list[Ticket]:
+    """Tickets under which a model was shrunk, in that order."""
+    sparse = sparse_ticket(model)
+    return [*tickets_of(model), *([] if sparse is None else [sparse])]
 
 
 def _write_mark(model: nn.Module, tickets: int, folder: Path) -> None:

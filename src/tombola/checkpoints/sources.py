@@ -7,7 +7,7 @@ from typing import Any
 
 from tombola.architectures.families import FAMILIES
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, did_you_mean, reason
+from tombola.foundations.errors import TombolaError, alike_beside, did_you_mean, reason
 
 MODELS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -136,14 +136,8 @@ def instead(source: str) -> str:
     """Advice for a name that cannot be loaded: folders and assets that are spelt alike, and what names there are."""
     if (Path(source).expanduser() / CONFIG).is_file():
         return "mend the files of this folder, or save the model again"
-    alike = did_you_mean(source, [*MODELS, *(str(one) for one in beside(source) if one.is_dir())])
+    alike = did_you_mean(source, MODELS) or alike_beside(source, folders=True)
     return (
         f"{alike}give a local folder, a hub id that can be reached, or one of the assets that need no hub: "
         f"{', '.join(MODELS)}"
     )
-
-
-def beside(path: str) -> list[Path]:
-    """Files and folders of the folder that a path names something in; none where there is no such folder."""
-    near = Path(path).expanduser().parent
-    return [near / one.name for one in near.iterdir()] if near.is_dir() else []

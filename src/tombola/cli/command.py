@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tombola.checkpoints.sources import check_of_kind, configuration
 from tombola.foundations.comma_lists import list_of, whole_numbers
-from tombola.foundations.errors import TombolaError, printable
+from tombola.foundations.errors import TombolaError, no_such_path, printable
 from tombola.foundations.settings import SettingField
 from tombola.study.folder_layout import check_not_renewed
 
@@ -50,9 +50,9 @@ def say(text: str, *, stderr: bool = False) -> None:
     """Print a sentence for people: in a terminal lines end between words, elsewhere it is one line."""
     if stderr and hasattr(sys.stderr, "rich_proxied_file"):
         # Bars are drawn: what is printed goes above them, and no other console knows where they are.
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
         return
-    console = Console(stderr=stderr, markup=False)
+    console = Console(stderr=stderr, markup=False, emoji=False)
     console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="ignore")
 
 
@@ -86,7 +86,7 @@ def add_settings(parser: argparse.ArgumentParser, groups: Sequence[str], preset:
         if title == "what to study":
             text = (
                 "A model is an asset (minilm, smollm2), a local folder or a hub id. A task is one of "
-                f"{', '.join(named_tasks())}, or a folder or file of your own (TSV, CSV, JSON lines)."
+                f"{', '.join(named_tasks())}, or a folder or file of your own (TSV, CSV, JSON, Parquet; images, CoNLL)."
             )
         group = parser.add_argument_group(title, text)
         for one in fields:
@@ -168,7 +168,7 @@ def check_ticket(place: Path, source: str, said: Mapping[str, Any]) -> None:
 def check_exists(place: Path, instead: str) -> None:
     """Raise a TombolaError where a file or folder is missing, or of a study that is made anew, before it is read."""
     if not place.expanduser().exists():
-        raise TombolaError(f"{place} does not exist; {instead}")
+        raise TombolaError(no_such_path(place, instead))
     check_not_renewed(place)
 
 

@@ -42,9 +42,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         save_comparison(comparison, options.out)
         result["report"] = str(report.build(options.out))
     if not options.json:
-        console = Console(markup=False)
+        console = Console(markup=False, emoji=False)
         if not console.is_terminal:
-            console = Console(width=_WIDTH, markup=False)
+            console = Console(width=_WIDTH, markup=False, emoji=False)
         for part in tables(comparison):
             console.print(part)
         if options.out is not None:

@@ -10,6 +10,7 @@ from tombola.analysis.agreement.comparison import CONTROLS, Comparison, KindComp
 from tombola.analysis.agreement.null_distribution import NullDistribution
 from tombola.analysis.agreement.overlap import Overlap
 from tombola.analysis.agreement.survival import Density
+from tombola.foundations.errors import printable
 from tombola.foundations.plain_table import PlainTable
 from tombola.foundations.plurals import plural
 from tombola.report import number_format
@@ -37,7 +38,7 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
     """Terminal tables of a comparison, one after the other."""
     reasons: dict[str, None] = {}
     for kind, one in comparison.kinds.items():
-        yield Text(f"{kind}, {one.architecture}", style="bold")
+        yield Text(f"{kind}, {printable(one.architecture)}", style="bold")
         for site in one.overlap:
             yield Text(f"\n{kind_title(site)}: agreement between the tickets of a task")
             yield _statistics(site, one, reasons)
@@ -47,11 +48,11 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
         for task, found in one.tasks.items():
             if found.matrices:
                 number = plural(len(found.tickets), "ticket")
-                yield Text(f"\n{task}: share of the weights that survive in each matrix, mean over {number}")
+                yield Text(f"\n{printable(task)}: share of the weights that survive in each matrix, mean over {number}")
                 yield _densities(found.matrices)
     yield Text(f"\n{_WHAT.format(draws=comparison.draws)}", style="dim")
     for reason in reasons:
-        yield Text(f"undefined: {reason}", style="dim")
+        yield Text(f"undefined: {printable(reason)}", style="dim")
 
 
 def _statistics(kind: str, comparison: TicketKindComparison, reasons: dict[str, None]) -> PlainTable:

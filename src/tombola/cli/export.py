@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tombola.checkpoints.sources import configuration
 from tombola.cli.command import Command, add_out, check_ticket, say
@@ -11,6 +11,11 @@ from tombola.cli.given_ticket import load_ticket, other_weights
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.figures import short_count
 from tombola.study.folder_layout import check_not_renewed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tombola.tickets.ticket import Ticket
 
 
 def add_model_and_ticket(parser: argparse.ArgumentParser, out: str, force: str) -> None:
@@ -32,18 +37,25 @@ def check_model_and_ticket(options: argparse.Namespace) -> None:
     check_ticket(options.ticket, options.model, said)
 
 
-def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
-    """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
-    from tombola.architectures.dissect import dissect
-    from tombola.architectures.parameters import count_parameters
-    from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, megabytes, surviving_parameters
+def load_model_and_ticket(options: argparse.Namespace) -> "tuple[nn.Module, Ticket]":
+    """Load both; a TombolaError where the ticket is of other weights than the model's."""
     from tombola.checkpoints.model_libraries import load_any
-    from tombola.subnetworks.subnetwork import shrunk
 
     folder, ticket = load_ticket(options.ticket)
     model = load_any(options.model)
     if (why := other_weights(model, ticket, folder)) is not None:
         raise TombolaError(f"{why}, as MODEL")
+    return model, ticket
+
+
+def write_model(options: argparse.Namespace, save: Callable[..., float]) -> dict[str, Any]:
+    """Write a model under a ticket by one of the `save_…` functions, and say what became smaller."""
+    from tombola.architectures.dissect import dissect
+    from tombola.architectures.parameters import count_parameters
+    from tombola.checkpoints.model_card import bytes_on_disk, dense_bytes, megabytes, surviving_parameters
+    from tombola.subnetworks.subnetwork import shrunk
+
+    model, ticket = load_model_and_ticket(options)
     difference = save(model, ticket, options.out, tokenizer=options.model, force=options.force)
     result: dict[str, Any] = {
         "model": str(options.out),

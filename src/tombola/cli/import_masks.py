@@ -6,6 +6,7 @@ from typing import Any
 
 from tombola.checkpoints.sources import configuration
 from tombola.cli.command import Command, add_out, check_exists, say
+from tombola.foundations.plurals import plural
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +46,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     }
     if not options.json:
         say(
-            f"{len(imported)} {'ticket' if len(imported) == 1 else 'tickets'} of {len(tasks)} "
-            f"{'task' if len(tasks) == 1 else 'tasks'} for {first.architecture}: {options.out}"
+            f"{plural(len(imported), 'ticket')} of {plural(len(tasks), 'task')} for {first.architecture}: {options.out}"
         )
     return result
 

@@ -14,7 +14,20 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
-from tombola.cli import compare, export, import_masks, memory, prune, report, retrain, score, shrink, study, transfer
+from tombola.cli import (
+    compare,
+    export,
+    import_masks,
+    memory,
+    prune,
+    report,
+    results,
+    retrain,
+    score,
+    shrink,
+    study,
+    transfer,
+)
 from tombola.cli.command import Command, add_settings, say
 from tombola.foundations.errors import (
     FailedError,
@@ -29,7 +42,7 @@ from tombola.foundations.errors import (
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 UNREAD = 141
 """Exit code of Unix tools whose output nobody reads any more, as after `| head`."""
-_MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report)
+_MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results)
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 
 
@@ -71,7 +84,7 @@ def command_line(*chosen: str | None) -> _Parser:
         description="Draw winning lottery tickets from neural networks: small subnetworks that do what the whole does.",
     )
     parser.add_argument("--version", action="version", version=f"tombola {version('tombola')}")
-    shells = ("bash", "zsh", "tcsh")
+    shells = ("bash", "zsh", "fish", "tcsh")
     completion = "print what completes commands and flags in a shell, and stop"
     parser.add_argument("--print-completion", action=_Completion, choices=shells, help=completion)
     parser.set_defaults(command=None)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tombola.checkpoints.sources import check_source
-from tombola.cli.command import Command, names, numbers, seeds
-from tombola.foundations.errors import TombolaError, unknown
+from tombola.cli.command import Command, counts, names, numbers
+from tombola.foundations.errors import TombolaError, printable, unknown
 from tombola.foundations.figures import figures, short_count
 from tombola.foundations.plain_table import PlainTable
 
@@ -33,7 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the pipelines that it knows by name, and stop")
     shares = "shares of the sites that stay (1,0.75,0.5)"
     parser.add_argument("--density", type=numbers, metavar="1,0.75", help=shares)
-    parser.add_argument("--images", type=seeds, default=(1, 4), metavar="1,4", help="images at once (1,4)")
+    parser.add_argument("--images", type=counts, default=(1, 4), metavar="1,4", help="images at once (1,4)")
     parser.add_argument("--size", type=int, metavar="N", help="sides of the latent images (the configuration's)")
     parser.add_argument("--dtype", choices=_DTYPES, default="float16", help="of weights and activations")
     guidance = "classifier-free guidance, which takes two passes an image, where the model draws from a text or class"
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     # A column for each number.
     options.images = images = tuple(dict.fromkeys(options.images))
     known = KNOWN_PIPELINES.get(model)
-    with Console(stderr=True, markup=False).status("reckoning"):
+    with Console(stderr=True, markup=False, emoji=False).status("reckoning"):
         # None for a denoiser by itself.
         parts = known_parts(known) if known else parts_of(model)
         if options.exclude:
@@ -96,7 +96,7 @@ def _listed(options: argparse.Namespace) -> dict[str, Any]:
         table.heads("name", "pipeline", "denoiser")
         for name, one in KNOWN_PIPELINES.items():
             table.line(name, one.pipeline, one.denoiser.kind)
-        Console(markup=False).print(table)
+        Console(markup=False, emoji=False).print(table)
     return {
         "known": {
             name: {"pipeline": one.pipeline, "denoiser": one.denoiser.kind} for name, one in KNOWN_PIPELINES.items()
@@ -167,7 +167,7 @@ def _most(peaks: Mapping[int, int], gpu_memory: float) -> int | None:
 def _print(
     found: "Sequence[DenoiserNeed]", around: "Sequence[PartNeed]", parts: "Parts | None", options: argparse.Namespace
 ) -> None:
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     fitting = "" if around else ", images that fit on a GPU"
     title = f"{options.model}, {options.dtype}: MiB, GMACs of a pass{fitting}"
     tables = {title: _denoisers(found, options, fits=not around)}
@@ -192,10 +192,10 @@ def _print(
     said.append("Workspaces of convolutions on a GPU, and what its driver takes, are not reckoned with.")
     for title, table in tables.items():
         # A title of the table's own is broken where the table ends.
-        console.print(title, style="italic", highlight=False)
+        console.print(printable(title), style="italic", highlight=False)
         console.print(table)
         console.print()
-    console.print("\n".join(said), highlight=False)
+    console.print("\n".join(map(printable, said)), highlight=False)
 
 
 def _denoisers(found: "Sequence[DenoiserNeed]", options: argparse.Namespace, *, fits: bool) -> PlainTable:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings, say
-from tombola.cli.dry_run import add_dry_run, expected
+from tombola.cli.dry_run import add_dry_run, planned_step
 from tombola.foundations.errors import FailedError, TombolaError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import needs_task
+    from tombola.pruning.weight_criteria import CRITERIA
     from tombola.study.results import read_row
     from tombola.study.session import Session
     from tombola.study.trail import Trail
@@ -85,12 +86,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     changed |= {"neuron_block": settings.get("neuron_block", 1)} if once else {}
     session = replace(session, config=session.config.replaced(**changed))
     cost, weight = _cost(session, method, once=once)
+    what = f"{'prune' if once else 'search'} {chosen.words}"
     if options.dry_run:
-        return expected(options, session, model, cost)
-    with (
-        publish(options.out) as draft,
-        session.bars(f"{'prune' if once else 'search'} {chosen.words}", cost, weight) as bars,
-    ):
+        return planned_step(options, session, model, what, cost, writes=weights and CRITERIA[chosen.criterion].updates)
+    with publish(options.out) as draft, session.bars(what, cost, weight) as bars:
         trail = Trail(session, draft, anatomy, chosen.name, options.seed)
         if once:
             _cut(trail, model, density, bars)
@@ -212,16 +211,17 @@ def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]
     from tombola.study.step import IMPORTANCE_COST, search_cost
     from tombola.tickets.pruning_methods import pruning_method
 
-    size = session.task.size
+    size, passes = session.task.size, session.task.passes
     if not once:
-        return search_cost(method, size(session.config.searched))
+        cost, weight = search_cost(method, size(session.config.searched))
+        return cost * passes, weight * passes
     measured = size("train") if pruning_method(method).kind != "weights" else 0
-    cost = 2 * size("dev") + IMPORTANCE_COST * measured
+    cost = (2 * size("dev") + IMPORTANCE_COST * measured) * passes
     return cost, cost / (2 * size("dev") + measured)
 
 
 def _kept(sites: Sequence[str], survivors: Mapping[str, Any]) -> str:
-    from tombola.tickets.kinds import counted
+    from tombola.architectures.site_names import counted
 
     return (
         " and ".join(counted(survivors[kind], kind) for kind in sites)

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from tombola.cli.command import Command, add_out, checked_config, say
-from tombola.cli.dry_run import add_dry_run, expected
+from tombola.cli.dry_run import add_dry_run, planned_step
 from tombola.cli.given_ticket import add_ticket, load_ticket, method_of, score_line, seed_of
 from tombola.foundations.errors import TombolaError
 
@@ -41,9 +41,10 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     # Before the output folder is begun, so that a wrong ticket leaves no trace.
     ticket.check(anatomy := dissect(model))
     session.check_memory(model, "training")
-    cost = TRAINING_COST * session.config.recipe.epochs * session.task.size("train") + session.task.size("dev")
+    size, epochs = session.task.size, session.config.recipe.epochs
+    cost = TRAINING_COST * epochs * size("train") + size("dev") * session.task.passes
     if options.dry_run:
-        return expected(options, session, model, cost)
+        return planned_step(options, session, model, "retrain", cost, writes=True)
     with publish(options.out) as draft, session.bars("retrain", cost, TRAINING_COST) as bars:
         trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
         name = trail.add_ticket(ticket)

@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 from tombola.cli.command import Command, add_out, checked_config, say
+from tombola.cli.dry_run import add_dry_run, planned_step
 from tombola.cli.given_ticket import (
     add_ticket,
     load_ticket,
@@ -19,6 +20,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_ticket(parser, required=False)
     what = "new folder of the scores, in a study's layout, with those of the full model and of guessing"
     add_out(parser, f"{what}; report and compare read it", required=False)
+    add_dry_run(parser)
     parser.add_argument("--seed", type=int, help="that --out is named after (the ticket's own, else 0)")
 
 
@@ -39,14 +41,18 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         if (why := other_weights(full, ticket, folder)) is not None:
             warnings.warn(f"{why}, as --model; here the ticket is scored on other weights", stacklevel=1)
         part = shrunk(full, ticket)
+    passes = session.task.passes
+    cost = (1 if options.out is None else 2) * session.task.size("dev") * passes
+    if options.dry_run:
+        return planned_step(options, session, part.model, "score", cost, writes=False)
     if options.out is None:
-        with session.bars("score", session.task.size("dev")) as bars:
+        with session.bars("score", cost, passes) as bars:
             found = evaluate(part, session.task, session.evaluation(bars))
             result = session.score_entry(found, seed_of(options, part.ticket))
     else:
         # Without a ticket it is a whole model, or one that was shrunk under a ticket of its own.
         entire = len(part.ticket) == part.ticket.total and folder is None
-        with publish(options.out) as draft, session.bars("score", 2 * session.task.size("dev")) as bars:
+        with publish(options.out) as draft, session.bars("score", cost, passes) as bars:
             trail = Trail(session, draft, part.anatomy, method_of(part.ticket), seed_of(options, part.ticket))
             if entire:
                 trail.score_full(part.model, bars)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from tombola.cli.command import Command, add_continue, given_settings, say, seeds
+from tombola.cli.dry_run import add_dry_run, planned
 from tombola.foundations.atomic_files import read_json, read_lines
-from tombola.foundations.figures import figures
 
 if TYPE_CHECKING:
     from tombola.study.study import Study
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", type=Path, metavar="study.yaml", help="settings; flags go before them")
+    parser.add_argument(
+        "config",
+        nargs="?",
+        type=Path,
+        metavar="study.yaml",
+        help="settings, - for those on standard input; flags go before them",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of studies (runs)")
     parser.add_argument(
         "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each: 0,2 or 0-4 (0)"
@@ -30,14 +36,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=_workers, metavar="N", help=workers)
     cluster = "Dask scheduler, tls://HOST:8786 or its scheduler file, whose workers run the steps (see the how-to)"
     parser.add_argument("--cluster", metavar="ADDRESS", help=cluster)
+    track = "show curves of trainings, searches and the study as they grow: tensorboard, wandb, mlflow, trackio, …"
+    parser.add_argument("--track", metavar="TRACKER", help=track)
     add_continue(parser)
     parser.add_argument(
         "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
     )
     sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
     parser.add_argument("--sample-config", action="store_true", help=sample)
-    dry = "only say which steps it would run, how long they would take, and how much they would write"
-    parser.add_argument("--dry-run", action="store_true", help=dry)
+    add_dry_run(parser)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -84,7 +91,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     report = folder / "report.html"
     if not options.json:
         for table in run.tables:
-            Console(markup=False).print(PlainTable.of_entry(table))
+            Console(markup=False, emoji=False).print(PlainTable.of_entry(table))
         for line in (*run.lines, f"report: {report}"):
             say(line)
     return {
@@ -130,37 +137,17 @@ def _study(asked: "StudyFile", options: argparse.Namespace) -> "Study":
         save=asked.save or "good",
         workers=asked.workers or "auto",
         cluster=options.cluster,
+        track=options.track,
         command=options.typed,
     )
 
 
 def _planned(study: "Study", options: argparse.Namespace) -> dict[str, Any]:
     """Plan of the study, printed for people."""
-    from tombola.foundations.plain_table import PlainTable
-    from tombola.study.estimates import in_words
-
-    found = study.plan()
+    found = planned(options, study.plan())
     if not options.json:
-        console, table = Console(markup=False), PlainTable()
-        table.heads("step", numbers=("seconds",))
-        for what, seconds in found.left:
-            table.line(what, f"{seconds:,.1f}")
-        console.print(table)
-        console.print(
-            f"steps: {len(found.left)} to run, {found.done} done\n"
-            f"expected time: {in_words(found.seconds)}, with --workers {found.workers}\n"
-            f"models on disk: {figures(found.bytes / 1e6, 1)} MB more at most",
-            highlight=False,
-        )
         say(f"folder: {study.folder}")
-    return {
-        "folder": str(study.folder),
-        "steps": [{"step": what, "seconds": round(seconds, 3)} for what, seconds in found.left],
-        "done": found.done,
-        "workers": found.workers,
-        "seconds": round(found.seconds, 1),
-        "bytes": found.bytes,
-    }
+    return {"folder": str(study.folder), **found}
 
 
 def _asked(options: argparse.Namespace) -> "StudyFile":
@@ -170,7 +157,8 @@ def _asked(options: argparse.Namespace) -> "StudyFile":
 
     settings = given_settings(options)
     if options.config is not None:
-        found = StudyFile.read(options.config, options.preset, **settings)
+        place = Path("/dev/stdin") if options.config == Path("-") else options.config
+        found = StudyFile.read(place, options.preset, **settings)
     else:
         preset = options.preset or "quick"
         config = StudyConfig.of(preset, **settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.cli.command import Command, add_out, names, say, seeds
-from tombola.cli.dry_run import add_dry_run, expected_seconds
+from tombola.cli.dry_run import add_dry_run, planned
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         trust_remote_code=options.trust_remote_code,
     )
     if options.dry_run:
-        return expected_seconds(options, transferring.estimate())
+        return planned(options, transferring.plan())
     found = Transfer.read(transferring.run())
     path = report.build(options.out)
     if not options.json:

@@ -116,6 +116,13 @@ def _object(text: str, where: str, mend: str = MEND, *, bounded: bool = True) ->
     return value
 
 
+def check_new(folder: Path) -> None:
+    """Raise a TombolaError where something is in a folder's place already, unless that is an empty folder."""
+    with disk_errors(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TombolaError(f"{folder} exists already; delete it or choose another folder")
+
+
 @contextlib.contextmanager
 def publish(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a draft folder that becomes `folder` when the block ends, and vanishes when it fails.
@@ -128,8 +135,8 @@ def publish(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         TombolaError: `folder` exists, is not empty and is not to be replaced, or cannot be written.
     """
     with disk_errors(folder):
-        if not replace and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TombolaError(f"{folder} exists already; delete it or choose another folder")
+        if not replace:
+            check_new(folder)
         draft = _beside(folder)
         made = [parent for parent in draft.parents if not parent.exists()]
         try:

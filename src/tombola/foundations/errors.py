@@ -124,7 +124,7 @@ def reading(path: Path | str, mend: str = "delete it and start again") -> Iterat
         try:
             yield
         except FileNotFoundError as error:
-            raise TombolaError(f"{path} does not exist") from error
+            raise TombolaError(no_such_path(path)) from error
         except MemoryError as error:
             raise TombolaError(f"{path} asks for more memory than there is") from error
         except OSError as error:
@@ -183,7 +183,29 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> str:
     return f"unknown {what} {value!r}; {did_you_mean(str(value), known)}known: {', '.join(known)}"
 
 
-def did_you_mean(given: str, known: Iterable[str], sign: str = "") -> str:
+def did_you_mean(given: str, known: Iterable[str], sign: str = "", *, alike: float = 0.6) -> str:
     """Question, with a space after it, that names what is spelt like a word, after a sign; empty where nothing is."""
-    like = [f"{sign}{one}" for one in difflib.get_close_matches(given, [*known], cutoff=0.6)]
+    like = [f"{sign}{one}" for one in difflib.get_close_matches(given, [*known], cutoff=alike)]
     return f"did you mean {' or '.join(like)}? " if like else ""
+
+
+def alike_beside(path: Path | str, *, folders: bool = False) -> str:
+    """Question as of `did_you_mean` that names what lies beside a path and is spelt like it; `folders` alone if so."""
+    name, given = Path(path).name, str(path).rstrip("/")
+    near = Path(given).expanduser().parent
+    with contextlib.suppress(OSError):
+        names = [one.name for one in near.iterdir() if not one.name.startswith(".") and (one.is_dir() or not folders)]
+        # Names alone: those of one folder begin alike.
+        return did_you_mean(name, names, given.removesuffix(name), alike=0.7)
+    return ""
+
+
+def no_such_path(path: Path | str, mend: str = "") -> str:
+    """Text for a path where nothing is: what is spelt alike beside it, and what to do."""
+    return "; ".join(filter(None, (f"{path} does not exist", f"{alike_beside(path)}{mend}".strip())))
+
+
+def check_folder(path: Path, mend: str) -> None:
+    """Raise a TombolaError, with what to do, where a path is no folder."""
+    if not path.is_dir():
+        raise TombolaError(f"{path} is a file, not a folder; {mend}" if path.exists() else no_such_path(path, mend))

@@ -1,7 +1,7 @@
 """Progress of long work: what it does, how far it is, how long it will take."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 from typing_extensions import override
 
+from tombola.foundations.curves import NOWHERE, Curves
 from tombola.foundations.errors import printable
 
 
@@ -24,10 +25,14 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Note where the work stands: the iteration, the score."""
 
+    def measured(self, step: int, values: Mapping[str, float]) -> None:
+        """Add what was measured at a step of a training or search to curves, see `tombola.foundations.curves`."""
+
 
 class _Silent:
     def advance(self, examples: int) -> None: ...
     def note(self, text: str) -> None: ...
+    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
 
 
 SILENT: Progress = _Silent()
@@ -91,7 +96,7 @@ def shown(progress: "Progress | bool", what: str, total: int | None = None) -> I
     else:
         text = TextColumn("{task.description}", markup=False, table_column=_rest())
         counts = TextColumn("{task.completed:,} examples"), TimeElapsedColumn(), *((_Left(),) if total else ())
-        console = Console(stderr=True, markup=False)
+        console = Console(stderr=True, markup=False, emoji=False)
         with _Lines(text, BarColumn(bar_width=16), *counts, console=console, expand=True) as drawn:
             yield _Bar(drawn, what, total)
 
@@ -106,16 +111,27 @@ class _Bar:
     def note(self, text: str) -> None:
         self._drawn.update(self._task, note=printable(text))
 
+    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
+
 
 class ProgressBars:
     """Bars on stderr: one of all steps of a job, and a line for each step at work, with its note below.
 
     A terminal redraws them; a log gets a line for each result, with the seconds that it took and the time that is left
     of the whole, and one as a long step begins. Costs are in forward passes of one example.
+
+    Args:
+        job: name of the whole.
+        cost: of all its steps.
+        console: where to draw.
+        curves: of the steps, and of the share of the cost that is done.
+        done: steps that were done before.
     """
 
-    def __init__(self, job: str, cost: float, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, markup=False)
+    def __init__(
+        self, job: str, cost: float, console: Console | None = None, curves: Curves = NOWHERE, done: int = 0
+    ) -> None:
+        self.console = console or Console(stderr=True, markup=False, emoji=False)
         self.drawn = _Lines(
             TextColumn("{task.description}", markup=False, table_column=_rest()),
             BarColumn(bar_width=16),
@@ -128,6 +144,7 @@ class ProgressBars:
         )
         self._whole = self.drawn.add_task(job, total=cost, note="")
         self._cost, self._spent = cost, 0.0
+        self.curves, self._job, self._done = curves, job, done
 
     def __enter__(self) -> "ProgressBars":
         self.drawn.start()
@@ -147,6 +164,13 @@ class ProgressBars:
         """Count cost that is done of the whole."""
         self._spent += cost
         self.drawn.update(self._whole, total=self._cost, completed=min(self._spent, _FULLEST * self._cost))
+
+    def end_step(self) -> None:
+        """Add a step that is done to the curve of the whole."""
+        self._done += 1
+        self.curves.add(
+            self._job, self._done, {"share done": min(1.0, self._spent / self._cost) if self._cost else 1.0}
+        )
 
     def say(self, text: str) -> None:
         """Print a line above the bars, or in the log."""
@@ -194,6 +218,7 @@ class ProgressLine:
     def end(self) -> None:
         """End the step, which has done its work, and settle its cost."""
         self._settle()
+        self._bars.end_step()
         self._result(self._what, self._began)
 
     def give_up(self) -> None:
@@ -224,6 +249,10 @@ class ProgressLine:
         # Among the lines of several workers, a log must say whose word it is.
         self._result(f"{self._what}: {text}", self._noted)
         self._noted = self._bars.console.get_time()
+
+    def measured(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to curves of the step at work."""
+        self._bars.curves.add(self._what, step, values)
 
     def _result(self, text: str, since: float) -> None:
         """Print a result with the seconds since then."""

@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from tombola.foundations.errors import TombolaError, check_choice, one_line
 
@@ -90,6 +89,7 @@ class Metric:
         It is called for one resample after the other, where Tombola's own score all at once. Guessing is the best
         constant: of the classes that there are, or the mean value.
         """
+        check_choice("kind of metric", kind, ("classes", "values"))
         called = str(name or getattr(function, "__name__", type(function).__name__))
 
         def one(predictions: Array, references: Array) -> float:
@@ -226,6 +226,8 @@ def _roc_auc(predictions: Array, references: Array) -> Array:
     p, r = np.broadcast_arrays(np.asarray(predictions, dtype=np.float64), np.asarray(references) == 1)
     positive = np.count_nonzero(r, axis=-1).astype(np.float64)
     pairs = positive * (r.shape[-1] - positive)
+    from scipy.stats import rankdata
+
     above = np.sum(rankdata(p, axis=-1) * r, axis=-1) - positive * (positive + 1) / 2
     return np.where(pairs > 0, _ratio(np.asarray(above), pairs), 0.5)
 
@@ -240,6 +242,8 @@ def _pearson(predictions: Array, references: Array) -> Array:
 
 
 def _spearman(predictions: Array, references: Array) -> Array:
+    from scipy.stats import rankdata
+
     return _pearson(rankdata(predictions, axis=-1), rankdata(references, axis=-1))
 
 

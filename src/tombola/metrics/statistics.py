@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import bootstrap, t
 
+from tombola.foundations.errors import check_choice
 from tombola.metrics.resampling import LEVEL, RESAMPLES
 from tombola.metrics.scores import Array, Metric, metric_title
 
@@ -280,6 +281,8 @@ def verdict(
     """
     if not len(full) or len(full) != len(ticket):
         raise ValueError(f"{len(full)} full models and {len(ticket)} tickets: give the same seeds for both")
+    for extent in left:
+        check_choice("extent of a ticket", extent, get_args(Left))
     by_seeds = len(full) > 1 and not shared
     difference, low, high = paired_difference(
         metric, np.stack(ticket), np.stack(full), references, seed=seed, resamples=resamples, fixed_seeds=not by_seeds

@@ -13,7 +13,7 @@ from torch import nn
 from typing_extensions import override
 
 from tombola.architectures.dummy_inputs import dummy_inputs
-from tombola.architectures.parameters import count_parameters, device_of, dtype_of
+from tombola.architectures.parameters import count_parameters, device_of, dtype_of, evaluating
 from tombola.checkpoints.checkpoint import save_shrunk
 from tombola.checkpoints.loading import quiet
 from tombola.checkpoints.model_card import bytes_on_disk
@@ -241,6 +241,23 @@ def compare(
         threads=torch.get_num_threads(),
         steps=options.steps if library.iterative else None,
     )
+
+
+_PROCESS = 8.0
+"""Seconds that a process takes to import PyTorch and load a model, roughly."""
+
+
+def expected_seconds(model: nn.Module, options: CostOptions) -> float:
+    """Seconds that `compare` takes, roughly: the variants are reckoned as slow as the model, which makes one pass."""
+    with evaluating(model):
+        given = dummy_inputs(model, 1, options.length)
+        batches = options.batches or library_of(model).batch_sizes(multiply_adds(model, given))
+        seconds = _time(model, given)[0]
+    total = 3 * _PROCESS if options.memory else 0.0
+    for batch in {*batches}:
+        first = 3 * batch * seconds
+        total += first * (2 + max(options.repeats, min(_ROUNDS, int(0.5 / first))))
+    return total
 
 
 def _costs(

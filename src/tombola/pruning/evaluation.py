@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
 from tombola.foundations.errors import TombolaError, check_choice, check_number, memory_errors, reading
+from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.foundations.shown import Shown
@@ -27,6 +28,7 @@ from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Predictions, Task
 from tombola.tasks.padding import with_positions
+from tombola.tickets.kinds import kinds_in_words
 from tombola.tickets.site_groups import SiteGroups
 from tombola.tickets.ticket import Ticket
 
@@ -50,8 +52,8 @@ class Evaluation(Shown):
     seconds: float
 
     def __repr__(self) -> str:
-        of = "" if self.importance is None else f", importance of {' and '.join(self.importance.sites)}"
-        return f"Evaluation(score={self.score:.4f}, {len(self.losses):,} examples, {self.seconds:.1f} s{of})"
+        of = "" if self.importance is None else f", importance of {kinds_in_words('+'.join(self.importance.sites))}"
+        return f"Evaluation(score={self.score:.4f}, {plural(len(self.losses), 'example')}, {self.seconds:.1f} s{of})"
 
     def scored_by(self, task: Task, split: str = "dev") -> Self:
         """The evaluation with the score that a task's metric gives its predictions of a split."""

@@ -15,6 +15,7 @@ from tombola.foundations.frozen_dict import FrozenDict
 from tombola.subnetworks.gates import Gates
 from tombola.subnetworks.subnetwork import Subnetwork, expanded
 from tombola.tasks.base import Task
+from tombola.tickets.kinds import kinds_in_words
 from tombola.tickets.site_groups import SiteGroups, count
 from tombola.tickets.ticket import Ticket
 
@@ -43,7 +44,8 @@ class Importance:
         return self.sites[kind]
 
     def __repr__(self) -> str:
-        return f"Importance({', '.join(f'{kind} {list(values.shape)}' for kind, values in self.sites.items())})"
+        shapes = (f"{kinds_in_words(kind)} {list(values.shape)}" for kind, values in self.sites.items())
+        return f"Importance({', '.join(shapes)})"
 
     def normalised(self, layers: bool = True, *, every: bool = False) -> Self:
         """Heads divided by their layer's L2 norm, then each kind scaled to [0, 1] (Michel et al. 2019).

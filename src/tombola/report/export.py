@@ -101,6 +101,14 @@ def _text(text: str) -> str:
     return f"'{text}" if text.strip().startswith(_FORMULA) else text
 
 
+def markdown(table: Table) -> str:
+    """The table as Markdown."""
+    heads = [one.name for one in table.columns]
+    marks = ["---:" if one.numeric else "---" for one in table.columns]
+    lines = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (heads, *table.rows())]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], marks, *lines[1:]))
+
+
 def latex(table: Table, label: str) -> str:
     r"""The table as LaTeX in an environment of its own, with its title as the caption and a `\label{tab:label}`."""
     heads = [_escape(column.name) for column in table.columns]

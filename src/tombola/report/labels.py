@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.tickets.kinds import SUPER_TICKETS, TICKET_KINDS, TICKETS
 from tombola.tickets.pruning_methods import METHODS
 
@@ -13,16 +14,6 @@ STAGES = ("none", "pruned", "retrained")
 
 KIND_TITLES: Mapping[str, str] = MappingProxyType({kind: METHODS[kind].title for kind in TICKET_KINDS})
 """Kind of ticket → its heading, that of its standard method."""
-
-SITE_NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "heads": ("head", "heads"),
-        "mlps": ("MLP", "MLPs"),
-        "neurons": ("block of neurons", "blocks of neurons"),
-        "channels": ("group of channels", "groups of channels"),
-    }
-)
-"""Kind of site → what one of them and several are called."""
 
 TICKET_TITLES: Mapping[str, str] = MappingProxyType(
     {**{name: name for name in SCORED}, "full": "full model", "layer-matched": "layer-matched random"}

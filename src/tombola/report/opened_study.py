@@ -10,6 +10,7 @@ from torch import nn
 
 from tombola.checkpoints.model_libraries import load_any
 from tombola.foundations.errors import TombolaError, unknown
+from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
 from tombola.report.study_data import StudyData, read_study
 from tombola.study.results import Row, TicketVerdict
@@ -59,7 +60,7 @@ class OpenedStudy(Shown):
         return cls(read_study(Path(folder)))
 
     def __repr__(self) -> str:
-        return f"OpenedStudy({self.data.facts.name}: {len(self.rows)} scored models, in {self.folder})"
+        return f"OpenedStudy({self.data.facts.name}: {plural(len(self.rows), 'scored model')}, in {self.folder})"
 
     @property
     def folder(self) -> Path:

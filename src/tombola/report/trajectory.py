@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from tombola.architectures.anatomy import Places
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.foundations.plurals import plural
 from tombola.pruning.search.records import SearchPass
-from tombola.report.labels import SITE_NAMES
 from tombola.tickets.pruning_methods import METHODS, in_words
 
 _NAMED = 8

@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from rich.console import Console
@@ -12,6 +13,7 @@ from torch import nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations import resources
+from tombola.foundations.errors import printable
 from tombola.foundations.precision import Precision, autocast
 from tombola.pruning.evaluation import on_device
 from tombola.study.scheduler import Schedule, apart, threads
@@ -59,7 +61,7 @@ def makespan(steps: Sequence[StudyStep], workers: int) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a study before it runs.
+    """Plan of a study, or a command, before it runs.
 
     Attributes:
         left: steps that it would run, and the seconds of each where it has the machine for itself.
@@ -74,6 +76,12 @@ class Plan:
     workers: int
     seconds: float
     bytes: int
+
+    @classmethod
+    def of(cls, left: Iterable[tuple[str, float]], size: int = 0, done: int = 0) -> Self:
+        """Plan of steps that run one after the other, and write so many bytes."""
+        steps = tuple(left)
+        return cls(steps, done, 1, sum(seconds for _, seconds in steps), size)
 
 
 def plan(steps: Sequence[StudyStep], workers: int, seconds: float, model: int) -> Plan:
@@ -134,4 +142,4 @@ def in_words(seconds: float) -> str:
 
 def announce(text: str) -> None:
     """Print a text on stderr, where progress is shown."""
-    Console(stderr=True, markup=False).print(text, highlight=False, soft_wrap=True)
+    Console(stderr=True, markup=False, emoji=False).print(printable(text), highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,6 +158,21 @@ def check_not_renewed(place: Path) -> None:
         f"the study in {file.parent} is being made anew with other settings, and was stopped on the way; run it again "
         "(tombola study) first"
     )
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a study's folder with a link that leads out of it.
+
+    Somebody else may have made it: what lies elsewhere would be shown in its report, copied, or replaced.
+
+    Raises:
+        TombolaError: there is such a link.
+    """
+    home = os.path.realpath(folder)
+    for path in folder.rglob("*"):
+        # Not by pathlib, which cannot follow a link that leads to itself.
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+            raise TombolaError(f"{path} is a link that leads out of {folder}; put what it leads to in its place")
 
 
 _RUN = r"(?:0|[1-9]\d{0,18})"

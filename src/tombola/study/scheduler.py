@@ -190,6 +190,8 @@ class _SharedJob:
             match message:
                 case {"advance": int(examples)}:
                     worker.line.advance(examples)
+                    for step, values in message.get("points", ()):
+                        worker.line.measured(step, values)
                     # A cluster may have grown.
                     self._give()
                 case {"note": str(text)}:

@@ -160,6 +160,7 @@ class SeedContext:
             predictions[split] = self.evaluate(subnetwork, split, progress).predictions
         loss = float(evaluation.losses.mean(dtype=np.float64))
         self.write_row(draft, predictions, subnetwork, name, stage, started, loss)
+        progress.measured(0, {"dev score": evaluation.score})
 
     def write_row(
         self,

@@ -17,6 +17,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
+from tombola.foundations.curves import check_tracker, tracked
 from tombola.foundations.errors import StaleError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, deterministic
@@ -29,7 +30,7 @@ from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatom
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
 from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, worker_count
-from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder
+from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder, check_links
 from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
@@ -84,6 +85,8 @@ class Study(Shown):
             rounding at most, as the threads of each do.
         cluster: address of a Dask scheduler, `tls://HOST:8786`, or the path of a scheduler file: its workers, which see
             the same folders under the same names, run the steps in place of processes of this machine.
+        track: name of one of accelerate's trackers (`tensorboard`, `wandb`, `mlflow`, `trackio`, ...) that is given
+            the curves of trainings, searches and the whole study while they run; None for none.
 
     Raises:
         TombolaError: `out` is the folder of a study of another model or task, or the device does not exist.
@@ -99,6 +102,7 @@ class Study(Shown):
         command: str = "",
         workers: int | Literal["auto"] = 1,
         cluster: str | None = None,
+        track: str | None = None,
     ) -> None:
         if workers != "auto" and workers < 1:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
@@ -119,6 +123,9 @@ class Study(Shown):
         self.save = save
         self.workers = workers
         self.cluster = None if cluster is None else address_of(cluster)
+        self.track = track
+        if track is not None:
+            check_tracker(track)
         self._opened: Task | None = None
         self._read = set[str]()
         self._inputs: dict[int, Mapping[str, object]] = {}
@@ -131,6 +138,7 @@ class Study(Shown):
     def _place(self, out: Path) -> Path:
         folder = out if (out / "study.json").is_file() else out / f"{self.config.name}-{self.hash}"
         if (folder / "study.json").is_file():
+            check_links(folder)
             there = read_json(folder / "study.json")
             if not there.get("hash"):
                 raise TombolaError(f"{folder} holds a single step, and no study; choose another folder with --out")
@@ -305,7 +313,11 @@ class Study(Shown):
         if long := [step for step in steps if step.analysis in ASKED_FOR and not step.done()]:
             model = self.task.load(self.config.model, seed=0).to(self.device)
             announce(announcement(long, pass_seconds(model, self.task, self._setting.precision)))
-        with ProgressBars("study", sum(step.cost for step in steps)) as bars:
+        cost = sum(step.cost for step in steps)
+        with (
+            tracked(self.track, self.folder) as curves,
+            ProgressBars("study", cost, curves=curves, done=done) as bars,
+        ):
             if workers == 1:
                 run_here(steps, bars, self.layout.write_rows)
             else:

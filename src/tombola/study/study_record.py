@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, check_folder, reading
 from tombola.foundations.slug import slug
-from tombola.study.folder_layout import check_not_renewed
+from tombola.study.folder_layout import check_links, check_not_renewed
 
 NAME = "study.json"
 """File of what is studied."""
@@ -20,10 +20,9 @@ def read_record(folder: Path, *, whole: bool = False) -> Mapping[str, Any]:
     """Facts of `study.json` in a folder, of a study or, unless it must be `whole`, a single step.
 
     Raises:
-        TombolaError: there is none, or it cannot be read.
+        TombolaError: there is none, it cannot be read, or a link leads out of the folder.
     """
-    if not folder.is_dir():
-        raise TombolaError(f"{folder} does not exist; give the folder of a study, or make one with `tombola study`")
+    check_folder(folder, "give the folder of a study, or make one with `tombola study`")
     if not (folder / NAME).is_file():
         if not whole and any(folder.rglob("good/ticket.json")):
             raise TombolaError(
@@ -31,6 +30,7 @@ def read_record(folder: Path, *, whole: bool = False) -> Mapping[str, Any]:
                 "DIR`, whose folder has a report"
             )
         raise TombolaError(f"{folder} holds no study ({NAME} is missing); make one with `tombola study`")
+    check_links(folder)
     return read_json(folder / NAME)
 
 

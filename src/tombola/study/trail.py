@@ -22,7 +22,7 @@ from tombola.foundations.settings import setting_fields
 from tombola.pruning.evaluation import Evaluation, evaluate
 from tombola.pruning.search.records import GOOD
 from tombola.study.config import StudyConfig
-from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SCORE, SeedFolder, seeds_of
+from tombola.study.folder_layout import EVALUATION, IMAGE_GRID, SCORE, SeedFolder, check_links, seeds_of
 from tombola.study.results import read_row
 from tombola.study.seed_context import Setting
 from tombola.study.seed_run import SeedRun
@@ -228,7 +228,9 @@ def _trained(model: str) -> StudyConfig | None:
 def _config(folder: Path) -> StudyConfig | None:
     """The configuration of a study; None where there is none, or none that can be read."""
     try:
-        return StudyConfig.recorded(read_json(folder / "study.json")["config"])
+        found = StudyConfig.recorded(read_json(folder / "study.json")["config"])
+        check_links(folder)
+        return found
     except (TombolaError, KeyError, TypeError):
         return None
 

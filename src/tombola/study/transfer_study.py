@@ -18,7 +18,7 @@ from tombola.foundations.progress import Progress, ProgressBars
 from tombola.pruning import controls
 from tombola.pruning.evaluation import Evaluation
 from tombola.study.config import StudyConfig
-from tombola.study.estimates import announce, in_words
+from tombola.study.estimates import Plan, announce, in_words
 from tombola.study.folder_layout import EVALUATION, SCORE, TRANSFER, check_not_renewed
 from tombola.study.renewal import Renewal
 from tombola.study.results import read_row
@@ -147,14 +147,17 @@ class TransferStudy:
                     "`tombola study` finish it"
                 )
 
-    def estimate(self) -> float:
-        """Seconds that what is left will take: as long as the targets' own retrainings took."""
-        seconds = 0.0
+    def plan(self) -> Plan:
+        """Plan of what is left: each step takes as long as the target's own retraining took."""
+        left, done = list[tuple[str, float]](), 0
         for target, source, method, seed in self._cells():
             took = read_row(target.seed_folder(seed).ticket(method, "good") / "retrained")["seconds"]
-            left = [name for name in TICKETS if not (self._home(target, source, method, seed) / name).is_dir()]
-            seconds += took * len(left)
-        return seconds
+            for name in TICKETS:
+                if (self._home(target, source, method, seed) / name).is_dir():
+                    done += 1
+                else:
+                    left.append((_step_title(target, source, method, seed, name), took))
+        return Plan.of(left, done=done)
 
     @memory_errors()
     def run(self) -> Path:
@@ -173,7 +176,7 @@ class TransferStudy:
             renewed.check(steps)
             if renewed:
                 announce(renewed.line(steps))
-            if seconds := self.estimate():
+            if seconds := self.plan().seconds:
                 announce(f"expected time of the transfer: {in_words(seconds)}")
             with ProgressBars("transfer", sum(step.cost for step in steps)) as bars:
                 run_here(steps, bars)
@@ -209,8 +212,7 @@ class TransferStudy:
             cost = TRAINING_COST * target.config.recipe.epochs * task.size("train") + task.size("dev")
             for name in TICKETS:
                 place = self._home(target, source, method, seed) / name
-                ticket = f"{'its' if name == 'transferred' else 'a random'} ticket of {method_in_words(method)}"
-                what = f"seed {seed}: {source.task} to {target.task}, {ticket}"
+                what = _step_title(target, source, method, seed, name)
                 run = functools.partial(self._retrain, context, source, method, name, place)
                 made_from = target.made_from(seed, source, method)
                 read = frozenset(made_from)
@@ -264,3 +266,9 @@ def _scored(places: Sequence[Path]) -> list[Scored]:
         Scored(Evaluation.read(place / EVALUATION).predictions, float(row["score"]), float(row["sparsity"]))
         for place, row in zip(places, rows, strict=True)
     ]
+
+
+def _step_title(target: FinishedStudy, source: FinishedStudy, method: str, seed: int, name: str) -> str:
+    """Title of the step that trains a ticket of one task on another."""
+    ticket = f"{'its' if name == 'transferred' else 'a random'} ticket of {method_in_words(method)}"
+    return f"seed {seed}: {source.task} to {target.task}, {ticket}"

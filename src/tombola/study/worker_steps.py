@@ -4,7 +4,7 @@ import json
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class _Messages:
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
         self._examples = 0
+        self._points: list[tuple[int, Mapping[str, float]]] = []
         self._told = 0.0
 
     def advance(self, examples: int) -> None:
@@ -42,13 +43,17 @@ class _Messages:
         self.flush()
         self._send({"note": text})
 
+    def measured(self, step: int, values: Mapping[str, float]) -> None:
+        self._points.append((step, values))
+
     def warning(self, message: Warning | str, *_: object, **__: object) -> None:
         self._send({"warning": str(message)})
 
     def flush(self) -> None:
         examples, self._examples = self._examples, 0
-        if examples:
-            self._send({"advance": examples})
+        points, self._points = self._points, []
+        if examples or points:
+            self._send({"advance": examples, "points": points})
 
 
 class _Job:

@@ -3,7 +3,7 @@
 import copy
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
@@ -54,6 +54,11 @@ def ending(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
                 return tail
         size *= 4
     return text
+
+
+def cut(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
+    """Part of a text that truncation to so many tokens reads: its `beginning`, or `ending`, as the tokenizer cuts."""
+    return (beginning if tokenizer.truncation_side == "right" else ending)(text, tokenizer, tokens)
 
 
 def _least(text: str, tokens: int) -> int:
@@ -107,7 +112,6 @@ def encoded(
     tokenizer = copy.deepcopy(tokenizer)
     rows = list[dict[str, list[int]]]()
     right = tokenizer.truncation_side == "right"
-    cut = beginning if right else ending
     for begin in range(0, len(first), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         if second is None:
@@ -115,7 +119,7 @@ def encoded(
             found = tokenizer(one, truncation=True, max_length=max_length)
         else:
             both = zip(first[part], second[part], strict=True)
-            pairs = [_cut_pair(*pair, tokenizer, max_length, cut) for pair in both]
+            pairs = [_cut_pair(*pair, tokenizer, max_length) for pair in both]
             others = [one for one, _ in pairs], [other for _, other in pairs]
             if tokenizer.is_fast:
                 rows += _truncated(tokenizer(*others, verbose=False), max_length, right)
@@ -125,14 +129,8 @@ def encoded(
     return rows
 
 
-def _cut_pair(
-    one: str,
-    other: str,
-    tokenizer: PreTrainedTokenizerBase,
-    tokens: int,
-    cut: Callable[[str, PreTrainedTokenizerBase, int], str],
-) -> tuple[str, str]:
-    """Two texts, each cut by `beginning` or `ending` to what truncation to so many tokens leaves of it."""
+def _cut_pair(one: str, other: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> tuple[str, str]:
+    """Two texts, each cut to what truncation to so many tokens leaves of it."""
     if max(len(one), len(other)) <= _SHORT:
         return one, other
     shorter, longer = sorted((one, other), key=len)

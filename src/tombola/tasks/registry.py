@@ -6,8 +6,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.checkpoints.sources import beside
-from tombola.foundations.errors import TombolaError, did_you_mean, system_errors
+from tombola.foundations.errors import TombolaError, alike_beside, did_you_mean, system_errors
 from tombola.foundations.parsing import is_hub_id
 from tombola.foundations.registry import take_installed
 from tombola.foundations.settings import setting_fields
@@ -22,7 +21,7 @@ ENTRY_POINTS = "tombola.regimes"
 TAKEN = frozenset(
     (
         *("command", "config", "density", "help", "json", "method", "out", "preset", "sample_config", "save", "schema"),
-        *("cluster", "dry_run", "seed", "seeds", "continue", "ticket", "typed", "workers"),
+        *("cluster", "dry_run", "seed", "seeds", "continue", "ticket", "track", "typed", "workers"),
     )
 )
 """Names of the commands' own flags, which no setting may have."""
@@ -123,9 +122,13 @@ def owners(setting: str) -> Iterator[Regime]:
 def check_task(name: str) -> None:
     """Raise a TombolaError where a task is unknown, no file or folder, and cannot be `owner/name` of the hub either."""
     with system_errors():
-        if name in (known := named_tasks()) or is_hub_id(name) or Path(name).expanduser().exists():
+        if name in (known := named_tasks()) or Path(name).expanduser().exists():
             return
-        question = did_you_mean(name, [*known, *map(str, beside(name))])
+        from tombola.tasks.data.files import is_rows
+
+        if is_hub_id(name) and not is_rows(Path(name)):
+            return
+        question = did_you_mean(name, known) or alike_beside(name)
         raise TombolaError(
             f"unknown task {name!r}; {question}known: {', '.join(known)}; and there is no file or folder of this name"
         )

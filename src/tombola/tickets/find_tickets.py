@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_folder
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind
 from tombola.tickets.ticket_files import BESIDE, HEAD, MASKS, read_head
 
@@ -105,9 +105,7 @@ def _own(place: Path) -> Path | None:
 
 
 def _find(place: Path, ticket: str) -> list[FoundTicket]:
-    if not place.is_dir():
-        problem = "is a file, not a folder" if place.exists() else "does not exist"
-        raise TombolaError(f"{place} {problem}; give folders of tickets, of studies, or of imported masks")
+    check_folder(place, "give folders of tickets, of studies, or of imported masks")
     if (own := _own(place)) is not None:
         return [_look(own)]
     found = [_look(folder) for folder in _inside(place, ticket)]

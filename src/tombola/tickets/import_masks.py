@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.foundations.atomic_files import publish
-from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.errors import TombolaError, check_folder, one_line, reading
 from tombola.foundations.plurals import plural
 from tombola.tickets.kinds import TicketKind
 from tombola.tickets.ticket import Ticket
@@ -132,9 +132,7 @@ def _name(seed: Path) -> str:
 
 
 def _seeds(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise TombolaError(f"{folder} {problem}; give the folder of a tree {LAYOUT}")
+    check_folder(folder, f"give the folder of a tree {LAYOUT}")
     seeds = sorted(path for path in folder.glob("[!.]*/[!.]*") if path.is_dir())
     for name in (HEADS, MLPS):
         for path in sorted(folder.rglob(name)):

@@ -2,8 +2,6 @@
 
 from typing import Literal, get_args
 
-from tombola.foundations.plurals import plural
-
 TicketKind = Literal[
     "heads+mlps",
     "heads+neurons",
@@ -25,12 +23,6 @@ def kinds_in_words(kinds: str) -> str:
     """Kinds of sites for people: `heads and MLPs`."""
     *first, last = kinds.replace("mlps", "MLPs").split("+")
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def counted(number: int, kind: str) -> str:
-    """Sites of a kind, or weights, in words: `1 MLP`, `12 heads`."""
-    word = kinds_in_words(kind)
-    return plural(number, word.removesuffix("s"), word)
 
 
 BLOCK = 32

@@ -4,6 +4,7 @@ import bisect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, cast
@@ -15,10 +16,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tombola.architectures.anatomy import SHRUNK, Anatomy
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.architectures.sites import Kept
 from tombola.foundations.atomic_files import publish, write_bytes, write_json
 from tombola.foundations.errors import TombolaError, check_choice, reading
 from tombola.foundations.frozen_dict import FrozenDict
+from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
 from tombola.tickets.kinds import BLOCK, TICKET_KINDS, TicketKind, kinds_in_words
 from tombola.tickets.ticket_files import FORMAT, HEAD, MASKS, MEND, read_head
@@ -184,11 +187,21 @@ class Ticket(Shown):
         return 1 - self.survivors(anatomy)["weights"] / anatomy.weights
 
     def without(self, sites: Mapping[str, Iterable[Any]]) -> Self:
-        """Ticket with some sites pruned too: kind → those to remove, as a pass of a search names them."""
+        """Ticket with some sites pruned too: kind → those to remove, as a pass of a search names them.
+
+        Raises:
+            TombolaError: it has no such sites; they are counted from 0, heads and blocks as [row, place].
+        """
         masks = {kind: mask.clone() for kind, mask in self.masks.items()}
         for kind, removed in sites.items():
+            check_choice("kind of site of this ticket", kind, self.sites)
+            exists = self.exists(kind)
             for site in removed:
-                masks[kind][site if isinstance(site, int) else tuple(site)] = False
+                place = (site,) if isinstance(site, Integral) else tuple(site)
+                inside = all(0 <= one < size for one, size in zip(place, exists.shape, strict=False))
+                if len(place) != exists.ndim or not inside or not exists[place]:
+                    raise TombolaError(f"there is no {site!r} among the {kind} of this ticket; they are counted from 0")
+                masks[kind][place] = False
         return replace(self, masks=masks)
 
     def overlap(self, other: Self) -> float:
@@ -233,12 +246,9 @@ class Ticket(Shown):
         return hash((self.kind, self.architecture, tuple(self.counts().items())))
 
     def __repr__(self) -> str:
-        if self.kind == "weights":
-            return f"Ticket({self.architecture}: weights {len(self)}/{self.total})"
-        kept = ", ".join(
-            f"{name} {int(mask.sum())}/{int(self.exists(name).sum())}" for name, mask in self.masks.items()
-        )
-        return f"Ticket({self.architecture}: {kept})"
+        sites = [(kind, self.counts()[kind], int(self.exists(kind).sum())) for kind in self.sites]
+        kept = [f"{left:,} of {plural(total, *SITE_NAMES[kind])}" for kind, left, total in sites]
+        return f"Ticket({self.architecture}: {', '.join(kept) or f'{len(self):,} of {self.total:,} weights'})"
 
     def check(self, anatomy: Anatomy) -> None:
         """Raise a TombolaError unless the ticket fits this architecture."""

@@ -75,16 +75,21 @@ def train(
                 loss = task.output(model, on_device(batch, model)).losses.mean()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
-            if not torch.isfinite(norm):
-                raise TombolaError(
-                    f"training diverged at step {step + 1} of {total} (the gradient is not finite); "
-                    f"lower the learning rate ({recipe.learning_rate:g})"
-                )
+            _check_finite(norm, f"step {step + 1} of {total}", recipe)
+            counted.measured(step + 1, {"loss": loss.item(), "learning rate": float(schedule.get_last_lr()[0])})
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             counted.advance(len(batch.indices))
     model.train(training)
+
+
+def _check_finite(norm: Tensor, at: str, recipe: Recipe) -> None:
+    if not torch.isfinite(norm):
+        raise TombolaError(
+            f"training diverged at {at} (the gradient is not finite); "
+            f"lower the learning rate ({recipe.learning_rate:g})"
+        )
 
 
 def _check_reached(purpose: str, step: int, total: int) -> None:

@@ -1,6 +1,7 @@
 """Bars of calls from Python: `progress=True` shows one, and a receiver of one's own hears the same."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class Heard:
 
     def advance(self, examples: int) -> None:
         self.examples += examples
+
+    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -18,6 +18,7 @@ from tombola.tasks.data.own_data import read
 TSV = "text\tlabel\nit's \"good\tpos\nbad\tneg\n"
 CSV = 'text,label\n"it\'s ""good",pos\nbad,neg\n'
 JSONL = json.dumps({"text": "it's \"good", "label": "pos"}) + '\n{"label": "neg", "text": "bad"}\n'
+ARRAY = json.dumps([json.loads(line) for line in JSONL.splitlines()], indent=1)
 
 
 def write(folder: Path, **files: str | bytes) -> Path:
@@ -36,7 +37,9 @@ def same(corpus: Corpus) -> bool:
     )
 
 
-@pytest.mark.parametrize(("suffix", "content"), [("tsv", TSV), ("csv", CSV), ("jsonl", JSONL), ("json", JSONL)])
+@pytest.mark.parametrize(
+    ("suffix", "content"), [("tsv", TSV), ("csv", CSV), ("jsonl", JSONL), ("json", JSONL), ("json", ARRAY)]
+)
 @pytest.mark.parametrize("dress", ["plain", "crlf", "bom", "no last newline", "blank lines", "gzip"])
 def test_every_kind_of_file_in_every_dress(tmp_path: Path, suffix: str, content: str, dress: str) -> None:
     raw = {
@@ -110,6 +113,10 @@ FAULTS: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("csv", "text,label\n".encode("utf-16"), {}, r", line 1, byte 1 is not UTF-8"),
     ("jsonl", JSONL + '{"text": \n', {}, r", line 3 is damaged"),
     ("jsonl", JSONL + "[1]\n", {}, r", line 3 is no JSON object"),
+    ("json", ARRAY.replace("]", ",\n7]"), {}, r", line 11 is no JSON object"),
+    ("json", ARRAY[:-9], {}, r"\.json is damaged"),
+    ("json", "[]", {}, r"is empty"),
+    ("json", ARRAY.replace('"pos"', "null"), {}, r", line 2 has no label"),
     ("jsonl", JSONL + '{"text": "x"}\n', {}, r", line 3 has no column 'label'; there are: text"),
     ("jsonl", JSONL + '{"text": 3, "label": "pos"}\n', {}, r", line 3 has 3 where a text should be"),
     ("jsonl", JSONL + '{"text": "x", "label": null}\n', {}, r", line 3 has no label"),

@@ -34,6 +34,7 @@ from tombola.pruning.search.options import SearchOptions
 from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.tasks.data.corpus import Corpus, Texts
+from tombola.tasks.fine_tuned.class_order import order_of
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.training.loop import train
@@ -210,6 +211,29 @@ def test_a_model_without_names_has_the_classes_in_our_order() -> None:
     model = classifier()
     assert model.config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
     assert evaluate(whole(model), task).score == evaluate(whole(labelled({0: "bad", 1: "good"})), task).score
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "order"),
+    [
+        (("us", "US"), ("US", "us"), [1, 0]),
+        (("us", "US"), ("us", "US"), None),
+        (("NEGATIVE", "POSITIVE"), ("positive", "negative"), [1, 0]),
+        # Names that a library gave may be those of the rows, in the order of the alphabet for example.
+        (("LABEL_0", "LABEL_1", "LABEL_2"), ("LABEL_0", "LABEL_2", "LABEL_1"), [0, 2, 1]),
+        (("LABEL_0", "LABEL_1"), ("bad", "good"), None),
+    ],
+)
+def test_outputs_are_told_apart_by_their_own_spelling(
+    names: tuple[str, ...], classes: tuple[str, ...], order: list[int] | None
+) -> None:
+    assert order_of(dict(enumerate(names)), classes, "moods") == order
+
+
+@pytest.mark.parametrize(("names", "classes"), [(("A", "a"), ("A", "B")), (("A", "b"), ("A", "a")), ("aa", "ab")])
+def test_outputs_that_cannot_be_told_apart_are_refused(names: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    with pytest.raises(TombolaError, match="moods; it knows"):
+        order_of(dict(enumerate(names)), classes, "moods")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.architectures.site_names import counted
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.progress import Progress, shown
 from tombola.metrics.scores import metric_title
@@ -21,7 +22,6 @@ from tombola.pruning.search.strategy import Cut, Phase, State
 from tombola.pruning.search.weights import WeightPruner, weight_phases
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Predictions, Task
-from tombola.tickets.kinds import counted
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
@@ -260,6 +260,9 @@ class _Run:
         scored = f"{metric_title(metric.name)} {evaluation.score:.4f} (threshold: {needed})"
         note = f"iteration {len(self.passes) - 1}: {kept}, {scored}"
         self.evaluation.receiver.note(note)
+        self.evaluation.receiver.measured(
+            len(self.passes) - 1, {"score": evaluation.score, "share of the weights left": 1 - sparsity}
+        )
 
 
 def _serves(full: Evaluation, full_ticket: Ticket) -> bool:

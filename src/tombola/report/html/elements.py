@@ -1,6 +1,7 @@
 """HTML that is always escaped, unless it is known to be HTML already, and the parts that a page is made of."""
 
 import html
+import re
 from collections.abc import Sequence
 
 
@@ -10,9 +11,15 @@ class Html(str):
     __slots__ = ()
 
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for tabs and line ends, and those that turn the direction of what is written after them."""
+
+
 def escape(text: str) -> Html:
-    """Text as HTML; HTML stays what it is."""
-    return text if isinstance(text, Html) else Html(html.escape(text))
+    """Text as HTML, with control characters as Python writes them; HTML stays what it is."""
+    if isinstance(text, Html):
+        return text
+    return Html(html.escape(_CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)))
 
 
 def join(*pieces: str) -> Html:
@@ -23,7 +30,7 @@ def join(*pieces: str) -> Html:
 def element(name: str, *children: str, **attributes: str) -> Html:
     """An element; in attribute names a trailing underscore is dropped and the others become hyphens."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"' for key, value in attributes.items()
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"' for key, value in attributes.items()
     )
     # An image has no content, and so no closing tag.
     return Html(f"<{name}{written}>" if name == "img" else f"<{name}{written}>{join(*children)}</{name}>")

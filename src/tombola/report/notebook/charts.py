@@ -5,6 +5,7 @@ from typing import Any
 
 from tombola.analysis.agreement.survival import densities, mean_densities, site_survival
 from tombola.architectures.anatomy import Anatomy, Places
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.foundations.errors import TombolaError
 from tombola.metrics.scores import metric, metric_title
 from tombola.pruning.evaluation import Evaluation
@@ -15,7 +16,6 @@ from tombola.report.charts.grids import channel_grid, density_grid, importance_g
 from tombola.report.charts.layers import mlp_bars, neuron_bars
 from tombola.report.charts.parts import ScoreAxis
 from tombola.report.charts.vega import AnyChart, themed
-from tombola.report.labels import SITE_NAMES
 from tombola.report.opened_study import OpenedStudy
 from tombola.report.trajectory import Trajectory
 from tombola.study.study import Study

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from tombola.analysis.agreement.survival import densities
 from tombola.architectures.anatomy import Anatomy
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.metrics.scores import metric_title
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.search.records import Search, SearchPass
 from tombola.pruning.weight_pruning import WeightPruning
 from tombola.report import number_format
 from tombola.report.html.elements import Html, element, join
-from tombola.report.labels import MATRIX_TITLES, SITE_NAMES, capitalised, method_title, model_title
+from tombola.report.labels import MATRIX_TITLES, capitalised, method_title, model_title
 from tombola.report.opened_study import OpenedStudy
 from tombola.study.study import Study
 from tombola.tickets.kinds import kinds_in_words

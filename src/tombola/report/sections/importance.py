@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from tombola.architectures.anatomy import Places
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.grids import importance_grid
 from tombola.report.charts.layers import mlp_bars, neuron_boxes
 from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import SITE_NAMES, capitalised, row_title
+from tombola.report.labels import capitalised, row_title
 from tombola.report.study_data import StudyData
 
 Rows = Sequence[Sequence[float | None]]

@@ -5,13 +5,14 @@ from statistics import fmean
 
 from tombola.analysis.agreement.survival import Density, SiteSurvival
 from tombola.architectures.anatomy import Places
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.foundations.plurals import plural
 from tombola.report import number_format
 from tombola.report.charts.grids import channel_grid, density_grid, survival_grid, survival_strip
 from tombola.report.charts.layers import neuron_bars
 from tombola.report.html.elements import Html, figure, section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import KIND_TITLES, MATRIX_TITLES, SITE_NAMES, and_words, capitalised, row_title
+from tombola.report.labels import KIND_TITLES, MATRIX_TITLES, and_words, capitalised, row_title
 from tombola.report.study_data import StudyData
 from tombola.tickets.kinds import kinds_in_words
 from tombola.tickets.pruning_methods import in_words

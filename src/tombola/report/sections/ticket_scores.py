@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tombola.architectures.site_names import SITE_NAMES
 from tombola.foundations.plurals import plural
 from tombola.pruning.controls import CLOSE
 from tombola.report import number_format
@@ -9,7 +10,7 @@ from tombola.report.charts.bars import ticket_bars
 from tombola.report.charts.parts import ScoreAxis
 from tombola.report.html.elements import Html, figure, figures_section
 from tombola.report.html.figure_registry import FigureRegistry
-from tombola.report.labels import SITE_NAMES, STAGES, and_words, method_title
+from tombola.report.labels import STAGES, and_words, method_title
 from tombola.report.study_data import StudyData
 from tombola.report.summary import Summary
 from tombola.study.results import beside_controls

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Column:
         if self.name is not None:
             if self.name in names:
                 return self.name
-            raise TombolaError(f"{where} has no column {self.name!r} for the {what}; name one of: {there}")
+            alike = did_you_mean(self.name, names)
+            raise TombolaError(f"{where} has no column {self.name!r} for the {what}; {alike}name one of: {there}")
         by_case = {name.casefold(): name for name in reversed(names)}
         found = [by_case[one.casefold()] for one in usual if one.casefold() in by_case]
         if not found:

@@ -1,4 +1,4 @@
-"""Rows of files: TSV, CSV and JSON lines, also compressed by gzip, and Parquet.
+"""Rows of files: TSV, CSV and JSON (lines, or one array), also compressed by gzip, and Parquet.
 
 CSV has the usual quoting: a quoted field may span lines. Its fields are parted by commas; by semicolons where the
 header has those alone, as spreadsheets of many countries write it. TSV has the same quoting where all of the file is
@@ -8,13 +8,14 @@ byte-order mark, with either line ending; blank lines are skipped. Every complai
 
 import csv
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, no_such_path, reading
 from tombola.foundations.parsing import json_value
 from tombola.tasks.data.corpus import Columns, Table, tabulate
 
@@ -25,6 +26,7 @@ Row = Mapping[str, object]
 LONGEST_LINE = 2**26
 """Bytes of a line of texts, at most."""
 _ONE_A_LINE = "write one object a line (JSON lines)"
+_BETWEEN = re.compile(r"[\s,]*")
 _FIELD = re.compile(r'"(?:[^"]|"")*"|[^"\t\r\n]*')
 _QUOTED_ROW = re.compile(rf"(?:{_FIELD.pattern})(?:\t(?:{_FIELD.pattern}))*\r?\n?")
 
@@ -104,7 +106,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                         f"{path}, line {number}, byte {error.start + 1} is not UTF-8; save the file as UTF-8"
                     ) from None
     except FileNotFoundError:
-        raise TombolaError(f"{path} does not exist; check the path") from None
+        raise TombolaError(no_such_path(path, "check the path")) from None
     except (EOFError, zlib.error) as error:
         raise TombolaError(f"{path} is damaged ({error}); compress it again") from error
     except OSError as error:
@@ -211,15 +213,42 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def json_records(path: Path) -> Iterator[tuple[int, Row]]:
-    """Objects of a JSON-lines file of any suffix, with line numbers; a TombolaError if it is missing or malformed."""
-    empty = True
-    for number, line in text_lines(path):
+    """Objects of a file of any suffix, JSON lines or one array of them, with the numbers of their lines.
+
+    Raises:
+        TombolaError: it is missing or malformed.
+    """
+    empty, lines = True, text_lines(path)
+    for number, line in lines:
         if not line.strip():
             continue
+        if empty and line.lstrip().startswith("["):
+            yield from _array(path, number, line + "".join(rest for _, rest in lines))
+            return
         empty = False
         row = json_value(line, f"{path}, line {number}", _ONE_A_LINE, bounded=False)
         if not isinstance(row, dict):
             raise TombolaError(f"{path}, line {number} is no JSON object; {_ONE_A_LINE}")
         yield number, row
     if empty:
-        raise TombolaError(f"{path} is empty; give a file with one JSON object a line")
+        raise _no_object(path)
+
+
+def _array(path: Path, line: int, text: str) -> Iterator[tuple[int, Row]]:
+    """Objects of an array that begins on a line."""
+    rows = json_value(text, path, _ONE_A_LINE, bounded=False)
+    if not rows:
+        raise _no_object(path)
+    decoder, end = json.JSONDecoder(), text.index("[") + 1
+    for row in rows:
+        begin = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing, too
+        line += text.count("\n", end, begin)
+        if not isinstance(row, dict):
+            raise TombolaError(f"{path}, line {line} is no JSON object; {_ONE_A_LINE}")
+        yield line, row
+        _, end = decoder.raw_decode(text, begin)
+        line += text.count("\n", begin, end)
+
+
+def _no_object(path: Path) -> TombolaError:
+    return TombolaError(f"{path} is empty; give a file with one JSON object a line")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from tombola.foundations.errors import TombolaError, one_line, reading
+from tombola.foundations.errors import TombolaError, no_such_path, one_line, reading
 from tombola.foundations.parsing import is_hub_id
 from tombola.tasks.data.columns import Column
 from tombola.tasks.data.corpus import (
@@ -115,7 +115,7 @@ class Source:
                 raise TombolaError(f"{path} holds several splits; give that folder alone, or one split's folder")
             return cls.of(path, saved)
         if not path.exists():
-            raise TombolaError(f"{path} does not exist; check the path")
+            raise TombolaError(no_such_path(path, "check the path"))
         if path.is_dir():
             raise TombolaError(f"{path} is a folder; give a file ({', '.join(SUFFIXES)}) or a folder alone")
         if not is_rows(path):
@@ -160,7 +160,7 @@ def splits(source: str | Path, validation_file: Path | None, config: str | None)
         instead = "check its name and that the hub can be reached, or give a file or folder"
         _check_format(str(source), config, instead)
         return _of_splits(path, hub_splits(str(source), config, instead))
-    raise TombolaError(f"{source} does not exist; give a folder with train and dev files, or the files")
+    raise TombolaError(no_such_path(source, "give a folder with train and dev files, or the files"))
 
 
 def _of_splits(path: Path, splits: Any) -> tuple[Source, Source | None]:

@@ -1,6 +1,6 @@
 """Classes of a task held against the outputs of a model; without PyTorch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tombola.foundations.errors import TombolaError
 
@@ -19,13 +19,21 @@ def order_of(names: Mapping[int, str], classes: Sequence[str] | None, title: str
     wanted = 1 if classes is None else len(classes)
     if len(names) != wanted:
         raise TombolaError(f"the model has {len(names)} outputs, {title} needs {wanted}; give one fine-tuned on it")
-    if classes is None or all(name == f"LABEL_{index}" for index, name in names.items()):
+    if classes is None:
         return None
-    places = {str(name).casefold(): index for index, name in names.items()}
-    if missing := [name for name in classes if name.casefold() not in places]:
-        raise TombolaError(
-            f"the model lacks the label {missing[0]!r} of {title}; it knows {', '.join(map(str, names.values()))}: "
-            "rename the labels, or give a model fine-tuned on this task"
-        )
-    order = [places[name.casefold()] for name in classes]
-    return None if order == list(range(wanted)) else order
+    spellings: tuple[Callable[[str], str], ...] = (str, str.casefold)
+    for spelt in spellings:
+        places = {spelt(str(name)): index for index, name in names.items()}
+        order = [places[spelt(name)] for name in classes if spelt(name) in places]
+        # Two labels may differ by case alone.
+        if len({*order}) == wanted:
+            return None if order == list(range(wanted)) else order
+    if all(name == f"LABEL_{index}" for index, name in names.items()):
+        # Nobody named them.
+        return None
+    missing = [name for name in classes if name.casefold() not in places]
+    lacks = f"lacks the label {missing[0]!r}" if missing else "has labels that differ by case alone, and not the ones"
+    raise TombolaError(
+        f"the model {lacks} of {title}; it knows {', '.join(map(str, names.values()))}: rename the labels, or give a "
+        "model fine-tuned on this task"
+    )

@@ -1,6 +1,7 @@
 """Fine-tuned models as a regime: GLUE, Rotten Tomatoes, and labelled texts, images or other rows of one's own."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -104,7 +105,7 @@ class FineTunedRegime(Regime):
     group = _GROUP
     help = (
         f"Of a GLUE task ({', '.join(GLUE)}), {', '.join(CORPORA)}, or a folder or file of "
-        "your own (TSV, CSV, JSON lines, Parquet, CoNLL; images in folders of classes), or owner/name of a data set of "
+        "your own (TSV, CSV, JSON, Parquet, CoNLL; images in folders of classes), or owner/name of a data set of "
         "the hub, whose columns are guessed. "
         "The preset quick takes a sample of the rows for one epoch, full all rows for three; paper runs what its "
         "authors ran: full, five seeds, cuts of 5 % of the weights."
@@ -142,54 +143,58 @@ class FineTunedRegime(Regime):
     ) -> Mapping[str, Any]:
         said = configuration(source)
         # Its files may hold anything.
-        with one_line(f"the {CONFIG} of {source} cannot be read", "save the model again"):
-            self._check_outputs(options.task, own.task_type, source, said, trained=trained)
-        return said
+        unreadable = functools.partial(one_line, f"the {CONFIG} of {source} cannot be read", "save the model again")
+        with unreadable():
+            names = [] if "auto_map" in said else [*map(str, said.get("architectures") or ())]
+        named = "text-classification" if options.task in self.tasks else own.task_type
+        if trained:
+            # First of any kind of output layer: the data need not be read for a model that has none.
+            _check_head(names, [named] if named in _HEADS else [*_HEADS], source)
+        if options.task in self.tasks:
+            title, classes = _classes(options.task)
+            outputs: int | None = len(classes or (None,))
+            kind: str = named
+        elif Path(options.task).expanduser().exists():
+            from tombola.tasks.fine_tuned.own_data_once import read_once
 
-    def _check_outputs(self, task: str, kind: str, source: str, said: Mapping[str, Any], *, trained: bool) -> None:
-        """Raise a TombolaError where a configuration says that a model has no outputs for a task, or others."""
-        names, known = [*map(str, said.get("architectures") or ())], task in (*GLUE, "rotten-tomatoes")
-        if not names or "auto_map" in said:
-            return
-        # Of one's own data the columns may have to tell.
-        heads = [_HEADS["text-classification"]] if known else [_HEADS[kind]] if kind in _HEADS else [*_HEADS.values()]
-        if not any(head in name for head in heads for name in names):
+            title, (kind, _, classes, outputs) = options.task, read_once(options, own, keep=True)
+        else:
+            # Data of the hub take a library that takes seconds to import.
+            return said
+        if trained:
+            _check_head(names, [kind], source)
+        if outputs is not None and any(_HEADS[kind] in name for name in names):
+            with unreadable():
+                default = {place: f"LABEL_{place}" for place in range(said.get("num_labels", 2))}
+                has = {int(place): str(name) for place, name in (said.get("id2label") or default).items()}
             if trained:
+                order_of(has, classes, title)
+            elif len(has) != outputs:
                 raise TombolaError(
-                    f"{source} was not fine-tuned: it is a {names[0]}, without an output layer for the task; "
-                    "fine-tune it first (tombola study does), or give the folder of a fine-tuned model"
+                    f"{source} was fine-tuned for another number of labels: it has {len(has)} outputs, and "
+                    f"{outputs} are needed; start from a pre-trained model without an output layer"
                 )
-            return
-        if known:
-            default = {place: f"LABEL_{place}" for place in range(said.get("num_labels", 2))}
-            outputs = {int(place): str(name) for place, name in (said.get("id2label") or default).items()}
-            title, classes = _classes(task)
-            if trained:
-                order_of(outputs, classes, title)
-            elif len(outputs) != (wanted := 1 if classes is None else len(classes)):
-                raise TombolaError(
-                    f"{source} was fine-tuned for another number of labels: it has {len(outputs)} outputs, and "
-                    f"{wanted} are needed; start from a pre-trained model without an output layer"
-                )
+        return said
 
     @override
     def open(self, options: TaskOptions, own: FineTunedSettings, name: str) -> "Task":
         # PyTorch takes seconds to import, which no list of settings should wait for.
         from tombola.checkpoints.loading import tokenizer_of
-        from tombola.tasks.data.columns import Column
-        from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, rows_of, task_type_of
+        from tombola.tasks.fine_tuned.own_data_once import read_once
+        from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT
         from tombola.tasks.fine_tuned.text_classification import TextTask
 
-        if options.task not in self.tasks and (kind := task_type_of(options, own)) != TEXT:
-            task = TASK_TYPES[kind].task_class()
-            columns = Column(own.text_column, "--text-column"), Column(own.label_column, "--label-column")
-            share, title = own.validation_split, options.task
-            splits, classes = task.read(rows_of(options, own), *columns, name=title, share=share)
-            preprocessor = task.preprocessor_of(options.model, trust_remote_code=options.trust_remote_code)
-            made = _options(options, own, name, (len(splits["train"]), len(splits["dev"])), score=own.metric)
-            found: Task = task(title, splits, *classes, preprocessor, made)
-            return found
-        corpus, metrics = _corpus(options, own)
+        if options.task in self.tasks:
+            corpus, metrics = _corpus(options, own)
+        else:
+            kind, data, classes, _ = read_once(options, own)
+            if kind != TEXT:
+                task, title = TASK_TYPES[kind].task_class(), options.task
+                preprocessor = task.preprocessor_of(options.model, trust_remote_code=options.trust_remote_code)
+                made = _options(options, own, name, (len(data["train"]), len(data["dev"])), score=own.metric)
+                found: Task = task(title, data, *([] if classes is None else [classes]), preprocessor, made)
+                return found
+            corpus, metrics = data, (own.metric or ("pearson" if own.regression else "accuracy"),)
         more = dict.fromkeys(metrics[1:], "dev")
         for split in corpus.splits:
             if split.startswith("dev_"):
@@ -206,6 +211,15 @@ class FineTunedRegime(Regime):
                 more=more,
                 benchmark="glue" if options.task in GLUE else None,
             ),
+        )
+
+
+def _check_head(names: Sequence[str], kinds: Iterable[str], source: str) -> None:
+    """Raise a TombolaError where the classes that a model's configuration names have no output layer of these kinds."""
+    if names and not any(_HEADS[kind] in name for kind in kinds for name in names):
+        raise TombolaError(
+            f"{source} was not fine-tuned: it is a {names[0]}, without an output layer for the task; "
+            "fine-tune it first (tombola study does), or give the folder of a fine-tuned model"
         )
 
 
@@ -240,25 +254,13 @@ def _options(options: TaskOptions, own: FineTunedSettings, name: str, sizes: tup
 
 
 def _corpus(options: TaskOptions, own: FineTunedSettings) -> tuple[Any, tuple[str, ...]]:
-    """The data, and its metrics, the primary one first."""
-    from tombola.tasks.data import glue, own_data
+    """The data of a task that has a name, and its metrics, the primary one first."""
+    from tombola.tasks.data import glue
 
     name = options.task
     if name in GLUE:
         return glue.load(name, None if own.data is None else Path(own.data).expanduser()), GLUE[name].metrics
-    if name in CORPORA:
-        return import_module(f"tombola.tasks.data.{name.replace('-', '_')}").load(), CORPORA[name]
-    corpus = own_data.read(
-        name,
-        validation_file=None if own.validation_file is None else Path(own.validation_file).expanduser(),
-        validation_split=own.validation_split,
-        dataset_config=own.dataset_config,
-        text_column=own.text_column,
-        text_pair_column=own.text_pair_column,
-        label_column=own.label_column,
-        regression=own.regression,
-    )
-    return corpus, (own.metric or ("pearson" if own.regression else "accuracy"),)
+    return import_module(f"tombola.tasks.data.{name.replace('-', '_')}").load(), CORPORA[name]
 
 
 REGIME = FineTunedRegime()

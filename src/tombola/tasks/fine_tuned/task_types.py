@@ -2,13 +2,13 @@
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tombola.tasks.data import choices, own_rows, questions, tagged_words
+from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words, text_pairs
 
 if TYPE_CHECKING:
     from tombola.tasks.regime import TaskOptions
@@ -25,10 +25,12 @@ class TaskType:
 
     Attributes:
         known_by: columns, a set of which says that rows are of it; none for one that must be named.
+        reader: reads its splits from rows, see `FineTunedTask`.
         home: module and class of its task, which imports PyTorch.
     """
 
     known_by: tuple[frozenset[str], ...]
+    reader: Callable[..., tuple[Mapping[str, Any], tuple[str, ...] | None]]
     home: str
 
     def task_class(self) -> Any:
@@ -45,19 +47,24 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
     {
         "token-classification": TaskType(
             _sets(tagged_words.WORDS, ("ner_tags", "pos_tags", "chunk_tags", "tags")),
+            tagged_words.read_rows,
             "token_classification.TokenClassificationTask",
         ),
         "multiple-choice": TaskType(
             (frozenset(("ending0", "ending1")), *_sets(choices.LISTS, ("question", "ctx"))),
+            choices.read_rows,
             "multiple_choice.MultipleChoiceTask",
         ),
-        "question-answering": TaskType((frozenset(questions.COLUMNS),), "question_answering.QuestionAnsweringTask"),
+        "question-answering": TaskType(
+            (frozenset(questions.COLUMNS),), questions.read_rows, "question_answering.QuestionAnsweringTask"
+        ),
         "image-classification": TaskType(
             _sets(("image", "img"), ("label", "labels", "fine_label")),
+            labelled_images.read_rows,
             "image_classification.ImageClassificationTask",
         ),
         # Many data have texts that could be targets.
-        "text2text-generation": TaskType((), "text_to_text.TextToTextTask"),
+        "text2text-generation": TaskType((), text_pairs.read_rows, "text_to_text.TextToTextTask"),
     }
 )
 """Task types beside that of labelled texts, by name."""

@@ -21,6 +21,7 @@ from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.text_pairs import TextPairs, read_rows
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
+from tombola.tasks.long_texts import cut, encoded
 
 METRICS = (TOKEN_ACCURACY.name, EXACT_MATCH.name, *ROUGE)
 _GENERATED = 10.0
@@ -91,19 +92,19 @@ class TextToTextTask(TokenizedTask[TextPairs]):
     def encode(self, split: str) -> list[dict[str, Any]]:
         rows = self.splits[split]
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
+            sources = encoded(list(rows.sources), None, self.tokenizer, self.max_length)
+            # One token more than is kept tells that there are more.
+            heads = [cut(text, self.tokenizer, self.max_length + 1) for text in rows.targets]
             options = {"truncation": True, "max_length": self.max_length}
-            encoded = self.tokenizer(list(rows.sources), **options)
-            targets = self.tokenizer(text_target=list(rows.targets), **options)["input_ids"]
-            whole = self.tokenizer(text_target=list(rows.targets), verbose=False)["input_ids"]
-        if cut := sum(len(one) > len(other) for one, other in zip(whole, targets, strict=True)):
+            targets = self.tokenizer(text_target=heads, **options)["input_ids"]
+            whole = self.tokenizer(text_target=heads, verbose=False)["input_ids"]
+        if parts := sum(len(one) > len(other) for one, other in zip(whole, targets, strict=True)):
             warnings.warn(
-                f"{cut} of {len(rows):,} targets of the {split} split of {self.title} are cut to {self.max_length} "
+                f"{parts} of {len(rows):,} targets of the {split} split of {self.title} are cut to {self.max_length} "
                 "tokens; raise --max-length",
                 stacklevel=2,
             )
-        return [
-            {name: encoded[name][row] for name in encoded} | {"labels": labels} for row, labels in enumerate(targets)
-        ]
+        return [{**source, "labels": labels} for source, labels in zip(sources, targets, strict=True)]
 
     @override
     def collate(self, split: str, indices: NDArray[np.int64]) -> tuple[Mapping[str, Tensor], Tensor]:

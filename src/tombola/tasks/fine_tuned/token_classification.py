@@ -20,6 +20,7 @@ from tombola.tasks.data.tagged_words import TaggedWords, read_rows
 from tombola.tasks.fine_tuned.classes import balanced_weights, class_losses, class_order, misread_classes, names_of
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
+from tombola.tasks.long_texts import cut
 
 METRICS = ("token_accuracy", "entity_f1")
 
@@ -96,29 +97,33 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:
-        rows, found, cut = self.splits[split], [], 0
+        rows, found, lost = self.splits[split], [], 0
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
             # Tokens of many vocabularies begin with a space: words one by one would read as if there were none between.
+            texts = [" ".join(words) for words in rows.words]
+            parts = [cut(text, self.tokenizer, self.max_length) for text in texts]
             encoded = self.tokenizer(
-                [" ".join(words) for words in rows.words],
+                parts,
                 truncation=True,
                 max_length=self.max_length,
                 return_offsets_mapping=True,
             )
         offsets = encoded.pop("offset_mapping")
         for row, (words, tags) in enumerate(zip(rows.words, rows.tags, strict=True)):
-            word_at = [*itertools.chain(*([index] * len(word) + [-1] for index, word in enumerate(words)))]
+            places = (place for index, word in enumerate(words) for place in [*[index] * len(word), -1])
+            begins = 0 if self.tokenizer.truncation_side == "right" else len(texts[row]) - len(parts[row])
+            word_at = [*itertools.islice(places, begins, begins + len(parts[row]))]
             labels, seen = list[int](), {-1}
             for (begin, end), of in zip(offsets[row], encoded.sequence_ids(row), strict=True):
                 # A token may begin with the space before its word.
                 word = -1 if of is None or begin == end else word_at[end - 1]
                 labels.append(NOTHING if word in seen else int(tags[word]))
                 seen.add(word)
-            cut += int((tags != NOTHING).sum()) - sum(label != NOTHING for label in labels)
+            lost += int((tags != NOTHING).sum()) - sum(label != NOTHING for label in labels)
             found.append({name: encoded[name][row] for name in encoded} | {"labels": labels})
-        if cut:
+        if lost:
             warnings.warn(
-                f"{cut} of {sum(map(len, rows.words)):,} words of the {split} split of {self.title} are not judged: "
+                f"{lost} of {sum(map(len, rows.words)):,} words of the {split} split of {self.title} are not judged: "
                 f"they lie behind token {self.max_length} (--max-length), or have no tokens",
                 stacklevel=2,
             )
