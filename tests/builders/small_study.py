@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from filelock import FileLock
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -18,6 +19,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from builders.shared_folder import home, once
+from tombola.analysis.locality.random_tickets import DrawOptions
 from tombola.cli.main import COMMANDS
 from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
@@ -71,8 +73,11 @@ def finished() -> Study:
 
 @functools.cache
 def analysed() -> Study:
-    """A finished study of two seeds with every analysis, and its report."""
-    return run_once(study_in(home() / "asked", seeds=(0, 1), analyses=("all",), threshold=0.97))
+    """A finished study of two seeds with every analysis, of few random tickets, and its report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tombola.study.analysis_steps.DrawOptions", functools.partial(DrawOptions, draws=6))
+        patch.setattr("tombola.study.analysis_steps.RETRAINED", 1)
+        return run_once(study_in(home() / "asked", seeds=(0, 1), analyses=("all",), threshold=0.97))
 
 
 def run_once(study: Study) -> Study:

@@ -171,6 +171,14 @@ def test_peak_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
     assert small < dense - 0.8 * mlps
 
 
+@pytest.mark.slow
+def test_a_process_says_what_a_small_model_takes(tmp_path: Path) -> None:
+    model = ZOO["bert"].make(dtype=torch.float32)
+    save_shrunk(model, sites(model, [[1, 0, 0, 1], [1, 1, 1, 0]], [0, 1]), tmp_path / "small")
+    found = peak_memory.measure(tmp_path / "small", ticket=None, batch=2, length=8, device="cpu", threads=1)
+    assert found is None or 0 < found < 200_000_000
+
+
 def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, other = ZOO["bert"].make(dtype=torch.float32), ZOO["gpt2"].make(dtype=torch.float32)
     ticket = Ticket.full(dissect(other), "heads+mlps")

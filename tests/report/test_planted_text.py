@@ -50,7 +50,7 @@ def test_no_text_becomes_markup_or_code_in_a_browser(
 @pytest.mark.parametrize(
     ("what", "tables"),
     [
-        ("study", ["results", "results-by-seed", "smaller", "agreement-seeds", "attention"]),
+        ("study", ["results", "results-by-seed", "agreement-seeds", "attention"]),
         ("comparison", ["agreement-seeds"]),
         ("transfer", ["transfer-weights"]),
     ],

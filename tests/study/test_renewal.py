@@ -282,7 +282,7 @@ def test_neutral_settings_change_nothing(copy: Path, base: Study, rows: Path) ->
 def test_another_batch_size_of_scores_trains_no_full_model(
     base: Study, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings: dict[str, Any] = {"eval_batch_size": 7, "methods": ("heads",), "controls": ()}
+    settings: dict[str, Any] = {"eval_batch_size": 7, "methods": ("heads",), "controls": (), "analyses": ("attention",)}
     alone = study_of(tmp_path / "fresh", rows, **settings)
     alone.run()
     with pytest.MonkeyPatch.context() as patch:

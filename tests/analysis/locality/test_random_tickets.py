@@ -45,13 +45,13 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
         seen.append(ticket)
         return 0.25
 
-    result = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(3, 2, 5), retrained=(0.8, again, 2))
+    result = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(8, 2, 5), retrained=(0.8, again, 2))
     *pruned, retrained = result.sizes
     held = {step.sparsity: step for step in found.passes if step.holds}
     for size in pruned:
         step = held[size.sparsity]
         assert size.searched == step.score
-        assert len(size.scores) == 3
+        assert len(size.scores) == 8
         for name, count in size.kept.items():
             assert count == getattr(step, name)
     assert (
@@ -63,9 +63,9 @@ def test_sizes_and_scores_are_those_of_the_search(done: Study, kind: TicketKind)
     assert seen[0] != seen[1]
     assert all(ticket.counts() == found.good.counts() or len(ticket) == len(found.good) for ticket in seen)
     # The draws come from the seed alone, and their scores are those that anybody gets.
-    same = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(3, 2, 5))
+    same = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(8, 2, 5))
     assert same.sizes == result.sizes[:-1]
-    other = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(3, 2, 6))
+    other = random_tickets(model, found, done.task, 0.7, drawing=DrawOptions(8, 2, 6))
     assert other.sizes != same.sizes
     # The bottom size is the good ticket's: its draws can be drawn again, and scored by anybody.
     for draw, score in enumerate(pruned[-1].scores):
