@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast test-all check lint format docs bench-tables clean
+.PHONY: study test test-fast test-all fuzz audit check lint format docs bench-tables clean
 
 study: .venv/.study
 	$(BIN)/tombola study
@@ -23,6 +23,17 @@ test-fast: .venv/.develop
 # With real weights end to end, kills, lm-evaluation-harness, and every family with every attention and padding.
 test-all: .venv/.language
 	$(PYTEST) --hypothesis-profile exhaustive
+
+# A million inputs to every reader of files, guided by coverage; what reaches new code stays in tests/fuzz/corpus.
+fuzz: .venv/.develop
+	HF_HUB_OFFLINE=1 nice -n 19 $(BIN)/python tests/fuzz/run.py --keep
+
+# Known vulnerabilities of what is installed, by PyPI, which must be reachable: a package that it does not know is an
+# error. Builds of PyTorch (+cpu) count as the version that they are of.
+audit: .venv/.develop
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip list --format freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > .venv/audit.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip -r .venv/audit.txt
 
 # What CI runs.
 check:

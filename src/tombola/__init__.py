@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tombola.report.result_tables import results
     from tombola.study.config import StudyConfig
     from tombola.study.study import Study
+    from tombola.study.sweep import Sweep
+    from tombola.study.sweep_file import SweepFile
     from tombola.subnetworks.recognition import recognise
     from tombola.subnetworks.subnetwork import Subnetwork, expanded, masked, shrunk, whole
     from tombola.tasks.base import Task
@@ -65,6 +67,8 @@ __all__ = [
     "Study",
     "StudyConfig",
     "Subnetwork",
+    "Sweep",
+    "SweepFile",
     "Task",
     "TextTask",
     "TextToTextTask",
@@ -131,6 +135,8 @@ _HOMES = {
     "tombola.metrics.statistics": ("Verdict", "verdict"),
     "tombola.pruning.streamed_pruning": ("prune_checkpoint",),
     "tombola.study.study": ("Study",),
+    "tombola.study.sweep": ("Sweep",),
+    "tombola.study.sweep_file": ("SweepFile",),
     "tombola.subnetworks.subnetwork": ("Subnetwork", "expanded", "masked", "shrunk", "whole"),
     "tombola.tasks.base": ("Task",),
     "tombola.tasks.fine_tuned.text_classification": ("TextTask",),

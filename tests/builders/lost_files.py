@@ -6,7 +6,7 @@ from pathlib import Path
 from tombola.foundations.errors import TombolaError
 from tombola.study.study import Study
 
-WRITTEN_ANEW = ("study.json", "results.jsonl", "verdicts.json", "report.html")
+WRITTEN_ANEW = ("study.json", "results.jsonl", "verdicts.json", "report.html", "steps.json")
 
 
 def unnoticed(study: Study, home: Path) -> list[str]:

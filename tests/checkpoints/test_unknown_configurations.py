@@ -41,12 +41,27 @@ def changed(place: Path, name: str, **config: Any) -> str:
         ({"attention_dropout": float("nan")}, r"config\.json: attention_dropout is not a number; mend it"),
         ({"hidden_act": "swishy"}, r"config\.json: this transformers has no hidden_act 'swishy'; mend it"),
         ({"model_type": "foobar"}, r"config\.json: this transformers has no model_type 'foobar'; mend it"),
+        ({"vocab_size": 10**9}, r"asks for [\d,]+ parameters or more, and its files hold [\d,]+ bytes; give the conf"),
         ({"_attn_implementation": "flash_attention_2"}, r"FlashAttention2.*; install what it asks for"),
     ],
 )
 def test_what_a_configuration_asks_for_in_vain_is_named(config: dict[str, Any], says: str, tmp_path: Path) -> None:
     with pytest.raises(TombolaError, match=says):
         load_any(changed(tmp_path, "config.json", **config))
+
+
+def test_a_model_is_made_once_to_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = str(language_models.checkpoint())
+    kind, made = type(load_any(source)), list[object]()
+    make = kind.__init__
+
+    def counted(self: Any, *args: Any, **options: Any) -> None:
+        made.append(self)
+        make(self, *args, **options)
+
+    monkeypatch.setattr(kind, "__init__", counted)
+    load_any(source)
+    assert len(made) == 1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("sentencepiece") is not None, reason="it is there")

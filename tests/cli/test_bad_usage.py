@@ -13,7 +13,7 @@ from tombola.cli import main
 from tombola.foundations.atomic_files import write_bytes, write_json
 
 MISTYPED = (
-    (["stdy"], "unknown command 'stdy'; did you mean study? known: study, prune, "),
+    (["stdy"], "unknown command 'stdy'; did you mean study? known: study, sweep, prune, "),
     (["study", "--epoch", "3"], "unrecognized arguments: --epoch; did you mean --epochs?; "),
     (["study", "--zzz"], "unrecognized arguments: --zzz; tombola study --help"),
     (["study", "--epochs", "three"], "argument --epochs: invalid int value: 'three'; "),
@@ -42,7 +42,10 @@ MISTYPED = (
     (["memory", "sd1.5"], "unknown pipeline 'sd1.5'; did you mean sd-1.5? known: sd-1.5, bk-sdm-base, "),
     (["memory", "./nowhere"], "there is no folder ./nowhere; "),
     (["memory"], "name a pipeline: sd-1.5, bk-sdm-base, "),
-    (["memory", "sdxl", "--dtype", "float8"], "argument --dtype: invalid choice: 'float8'"),
+    (
+        ["memory", "sdxl", "--dtype", "float8"],
+        "argument --dtype: unknown value 'float8'; did you mean ",
+    ),
     (["import-masks", "./nowhere", "--out", "out"], "nowhere does not exist; "),
     (["score", "--task", "cola"], "minilm was not fine-tuned: it is a BertModel, without an output layer for the task"),
     (["score", "--task", "digits"], "unet-32-64 is a network without weights; "),
@@ -50,7 +53,7 @@ MISTYPED = (
     (["prune", "--task", "base", "--model", "base", "--out", "out"], "base was not fine-tuned: it is a BertModel, "),
     (["study", "--task", "cola", "--full", "base"], "base was not fine-tuned: it is a BertModel, "),
     (["study", "--task", "cola", "--model", "nobody/nothing"], "cannot load 'nobody/nothing' ("),
-    (["study", "--task", "cola", "--model", "empty"], "cannot load 'empty' (it holds neither config.json nor "),
+    (["study", "--task", "cola", "--model", "empty"], "nor model_index.json); give a local folder"),
     (["study", "--task", "cola", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
     (["score", "--task", "cola", "--model", "three"], "the model has 3 outputs, CoLA needs 2; give one fine-tuned on"),
     (["score", "--task", "texts2", "--model", "three"], "the model has 3 outputs, texts2 needs 2; give one fine-tuned"),
@@ -60,12 +63,21 @@ MISTYPED = (
         ["score", "--task", "tagged", "--task-type", "token-classification", "--model", "tagger"],
         "2 outputs, tagged need",
     ),
+    (
+        ["study", "--task-type", "token-clasification"],
+        "not 'token-clasification'; did you mean token-classification or",
+    ),
+    (
+        ["study", "--task", "values.csv"],
+        "give dev rows (--validation-file); numbers such as 0.25 are values for --regres",
+    ),
     (["study", "--task", "texts2", "--model", "three"], "three was fine-tuned for another number of labels: it has 3 "),
     (
         ["study", "--task", "texts2", "--label-column", "lable"],
         "has no column 'lable' for the label; did you mean label? name one of: text, label",
     ),
     (["score", "--task", "cola", "--model", "broken"], "the config.json of broken cannot be read (AttributeError: "),
+    (["study", "--task", "understanding", "--model", "base"], "base is a bert, which is no causal language model; "),
     (["score", "--task", "understanding", "--model", "base"], "base is a bert, which is no causal language model; "),
     (["score", "--task", "digits", "--model", "base"], "base holds a bert of another library, which is no model of "),
     (
@@ -88,6 +100,18 @@ MISTYPED = (
     (["import-masks", "empty", "--model", "empty", "--out", "out"], "cannot load 'empty' ("),
     (["compare", "base"], "no ticket in a folder good/ anywhere under base; is it a study's folder?"),
     (["compare", "torn"], "the ticket in torn is damaged ("),
+    (
+        ["export", "three", "deep", "--format", "zero", "--out", "out"],
+        "unknown value 'zero'; did you mean zeros? known: ",
+    ),
+    (["prune", "--method", "headz", "--out", "out"], "unknown pruning method 'headz'; did you mean heads? known: "),
+    (["prune", "--density", "50", "--out", "out"], "--density must be a number from 0 to 1, not 50.0"),
+    (["compare", "studies", "--ticket", "goood"], "no ticket in a folder goood/ anywhere under studies; "),
+    (["report", "studies"], "studies is no study, it holds 1; name one, such as studies/one"),
+    (
+        ["prune", "--model", "three", "--density", "head=0.5", "--out", "out"],
+        "cannot prune head at once; did you mean hea",
+    ),
     (["report", "thee"], "thee does not exist; did you mean three? give the folder of a study"),
     (["compare", "./thee"], "thee does not exist; did you mean three? give folders of tickets"),
     (["score", "--task", "cola", "--ticket", "./dep"], "dep does not exist; did you mean deep? give the folder of a "),
@@ -106,7 +130,12 @@ MISTYPED = (
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with the files of models that have no weights, and of tickets."""
-    bert: dict[str, object] = {"model_type": "bert", "num_hidden_layers": 3, "num_attention_heads": 4}
+    bert: dict[str, object] = {
+        "model_type": "bert",
+        "is_decoder": False,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
     fine_tuned: dict[str, object] = {
         "architectures": ["BertForSequenceClassification"],
         "id2label": {"0": "neutral", "1": "entailment", "2": "contradiction"},
@@ -131,6 +160,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         else:
             text = "text\tlabel\n" + "".join(f"{split} {row}\t{row % int(name[-1])}\n" for row in range(9))
         (tmp_path / name / f"{split}.{'conll' if name == 'tagged' else 'tsv'}").write_text(text)
+    (tmp_path / "values.csv").write_text("text,label\n" + "".join(f"{row},{row + 0.25}\n" for row in range(9)))
+    write_json(tmp_path / "studies" / "one" / "study.json", {})
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

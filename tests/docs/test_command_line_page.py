@@ -23,6 +23,8 @@ OTHERS = {
     "--logdir",
     *("--array", "--gres", "--cpus-per-task", "--wrap"),
     *("--protocol", "--scheduler-file", "--no-nanny", "--nthreads", "--memory-limit"),
+    # Of accelerate, as far as they go: the rest of a name stands behind an underscore.
+    *("--num", "--use", "--fsdp", "--nproc"),
 }
 """Flags of scripts beside the pages and of other programs, and of no command."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")

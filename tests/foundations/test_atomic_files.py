@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import pytest
 
 from tombola.foundations.atomic_files import (
+    clear_drafts,
     publish,
     read_json,
     read_lines,
-    sweep_drafts,
     write_bytes,
     write_json,
     write_lines,
@@ -196,6 +196,6 @@ def test_drafts_are_swept_and_nothing_else(tmp_path: Path) -> None:
     write_text(inner.__enter__() / "two", "2")
     (tmp_path / "kept" / ".draft-file.json-12345678").write_text("{")
     (tmp_path / "kept" / ".hidden").write_text("")
-    sweep_drafts(tmp_path)
+    clear_drafts(tmp_path)
     assert names(tmp_path) == ["kept", "kept/.hidden", "kept/a", "kept/a/one"]
-    sweep_drafts(tmp_path / "nowhere")
+    clear_drafts(tmp_path / "nowhere")

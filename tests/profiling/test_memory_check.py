@@ -122,7 +122,7 @@ def test_a_study_asks_once_for_its_heaviest_work(tmp_path: Path, monkeypatch: py
     def start(*_: object) -> None:
         raise StartedError
 
-    monkeypatch.setattr("tombola.study.study.run_here", start)
+    monkeypatch.setattr("tombola.study.studies_run.run_here", start)
     reads: list[torch.device] = []
 
     def plenty(device: torch.device) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import vl_convert
 
+from builders import small_study
 from builders.fake_study import HOSTILE, fake_study, spoil
 from builders.report_pages import MIXED, Reader, named, names, read, values
 from tombola.foundations.atomic_files import write_lines
@@ -376,3 +377,15 @@ def test_blocks_without_sites_are_named(tmp_path: Path) -> None:
     spoil(tmp_path / "study.json", "architecture", {**architecture, "without_sites": blocks})
     said = "Never pruned, as no sites of them are known: mid_block.attentions.0 (Attention: no <b>entry</b>)."
     assert said in read(build(tmp_path)).words
+
+
+def test_results_of_unlike_machines_are_told_of(tmp_path: Path) -> None:
+    folder = shutil.copytree(small_study.finished().folder, tmp_path / "study")
+    assert "unlike machines" not in build(folder).read_text(encoding="utf-8")
+    record = folder / "moods" / "seed-0" / "heads+mlps" / "bad" / ".retrained.files.json"
+    there = json.loads(record.read_text())
+    assert "PyTorch" in there["computed_on"]
+    record.write_text(json.dumps({**there, "computed_on": "Another <b>processor</b>"}))
+    page = build(folder).read_text(encoding="utf-8")
+    assert "Computed on unlike machines" in page
+    assert "Another &lt;b&gt;processor&lt;/b&gt; (1 result)" in page

@@ -82,6 +82,8 @@ OTHER: dict[str, Any] = {
     "class_weights": "balanced",
     "warmup_ratio": 0.2,
     "max_grad_norm": 2.0,
+    "gradient_accumulation_steps": 2,
+    "gradient_checkpointing": True,
     "eval_batch_size": 32,
     "precision": "fp32",
     "device": "cuda",
@@ -622,7 +624,7 @@ rewind: back
 rewind: step-0
 rewind: step
 rewind: true
-precision: fp16
+precision: fp8
 sparsities: [1]
 sparsities: [0.5, 0.5]
 weights_step: 1

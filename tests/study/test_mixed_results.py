@@ -130,7 +130,7 @@ def test_killed_before_its_first_step_it_tells_nothing_of_other_settings(
     def deadly(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tombola.study.study.run_here", deadly)
+    monkeypatch.setattr("tombola.study.studies_run.run_here", deadly)
     with pytest.raises(KeyboardInterrupt):
         study_in(copy, **SHORT, threshold=0.99).run()
     assert {row.ticket for row in read_study(copy).rows} == {"guessing", "full"}

@@ -443,7 +443,7 @@ def test_a_finished_study_says_so_without_pytorch(tmp_path: Path, capsys: pytest
     flags = small_study.flags(device="cpu", methods="weights", epochs=1, dev_rows=32, workers=1)
     assert main(["study", *flags, "--out", str(tmp_path)]) == 0
     first = capsys.readouterr().out
-    (folder,) = tmp_path.iterdir()
+    (folder,) = tmp_path.glob("tiny-bert-*")
     report = folder / "report.html"
     before = small_study.listing(folder), report.stat().st_mtime_ns
     code = (

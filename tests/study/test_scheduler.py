@@ -1,18 +1,22 @@
 """The order of steps, how many workers they are worth, and what becomes of what workers say."""
 
 import dataclasses
+import functools
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import Any, Self, cast
 
 import pytest
+import torch
 
 from tombola.foundations import resources
 from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.study import estimates, scheduler
-from tombola.study.scheduler import Schedule, apart, lone_steps, run_here, run_steps
+from tombola.study.claim import Claim
+from tombola.study.scheduler import Budget, Schedule, apart, lone_steps, nearness, run_here, run_steps
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
 from tombola.study.worker_pool import Job, Worker, WorkerPool
@@ -22,7 +26,8 @@ class Context:
     """Of one seed, with its model as long as that is held."""
 
     def __init__(self, seed: int) -> None:
-        self.seed_folder = self
+        self.seed_folder = self.setting = self
+        self.device = torch.device("cpu")
         self.seed = seed
         self.full_model: object = "model"
 
@@ -35,10 +40,10 @@ def step(name: str, cost: float = 1.0, needs: str = "", seed: int | None = None,
     return StudyStep(name, cost, 1.0, Path(name), lambda _: None, tuple(map(Path, needs.split())), context, **more)
 
 
-def order(steps: list[StudyStep], seed: int | None = None) -> list[str]:
-    """Names as one worker is given them."""
+def order(steps: list[StudyStep], last: StudyStep | None = None) -> list[str]:
+    """Names as one worker is given them, after a step that it had."""
     schedule, names = Schedule(steps), []
-    while (taken := schedule.take(seed)) is not None:
+    while (taken := schedule.take(last)) is not None:
         names.append(taken.what)
         schedule.finish(taken)
     return names
@@ -67,8 +72,25 @@ def test_the_longest_chain_goes_first_and_among_equals_the_order_of_the_list() -
 
 def test_a_worker_is_given_steps_of_the_seed_that_it_holds() -> None:
     steps = [step("a", 5, seed=0), step("b", 1, seed=1), step("c", 9), step("d", 2, seed=1)]
-    assert order(steps, seed=1) == ["d", "b", "c", "a"]
-    assert Schedule(steps).take(2, only=True) is None
+    assert order(steps, step("before", seed=1)) == ["d", "b", "c", "a"]
+    assert Schedule(steps).take(step("before", seed=2), near=2) is None
+
+
+def test_a_worker_is_given_steps_of_the_study_that_it_holds() -> None:
+    mine: dict[str, Any] = {"study": Path("mine")}
+    steps = [step("a", 9, seed=0), step("b", seed=0, **mine), step("c", seed=1, **mine)]
+    before = step("before", seed=1, **mine)
+    assert order(steps, before) == ["c", "b", "a"]
+    assert [nearness(one, before) for one in steps] == [0, 1, 2]
+
+
+def test_a_rank_goes_before_the_longest_chain() -> None:
+    steps = [step("a", 1), step("b", 9), step("c", 5), step("d", 1, "a")]
+    schedule, names = Schedule(steps, lambda one: int(one.what in "bc")), []
+    while (taken := schedule.take()) is not None:
+        names.append(taken.what)
+        schedule.finish(taken)
+    assert names == ["a", "d", "b", "c"]
 
 
 def test_steps_that_measure_time_are_set_apart_with_all_that_need_them() -> None:
@@ -135,6 +157,7 @@ class FakePool(WorkerPool):
 
     def __init__(self, said: dict[str, list[dict[str, Any]]], size: int = 2) -> None:
         super().__init__(Job({}, Path("nowhere")), size)
+        self.quiet = 0
         self.said = said
         self.gone = False
         self.given: list[str] = []
@@ -151,13 +174,16 @@ class FakePool(WorkerPool):
         self._workers[name] = Worker(name, None, line)
         return self._workers[name]
 
-    def submit(self, worker: Worker, step: StudyStep, seed: int | None, threads: int) -> None:
-        worker.step, worker.seed = step, seed
+    def submit(self, worker: Worker, step: StudyStep, threads: int) -> None:
+        worker.step = worker.last = step
         worker.line.start(step.what, cost=step.cost)
         self.given.append(f"{step.what}/{threads}")
         self.beside.append((step.what, sum(one.busy for one in self.workers) - 1))
 
-    def receive(self) -> tuple[Worker, dict[str, Any]]:
+    def receive(self, seconds: float | None = None) -> tuple[Worker, dict[str, Any]] | None:
+        if seconds is not None and self.quiet:
+            self.quiet -= 1
+            return None
         worker = min((one for one in self.workers if one.busy), key=lambda one: one.what)
         words = self.said.setdefault(worker.what, [])
         return worker, words.pop(0) if words else {"done": True}
@@ -170,7 +196,7 @@ def test_what_workers_say_is_told_once_and_with_the_name_of_the_step(capsys: pyt
     collected: list[bool] = []
     with warnings.catch_warnings(record=True) as caught, ProgressBars("test", 11) as bars:
         warnings.simplefilter("always")
-        run_steps(steps, bars, pool, lambda: collected.append(pool.gone))
+        run_steps(steps, bars, pool, lambda *_: collected.append(pool.gone))
     assert [str(one.message) for one in caught] == ["the model is odd"]
     # What runs alone does so when the workers have gone.
     assert collected == [False, False, False, True]
@@ -185,13 +211,18 @@ LOST = {"lost": -9, "text": ""}
 FULL = {"error": "MemoryRanOutError", "text": "memory ran out"}
 
 
-def run(steps: list[StudyStep], pool: FakePool) -> list[str]:
-    """What was published while the pool ran the steps."""
-    published: list[str] = []
+def run(steps: list[StudyStep], pool: FakePool, budget: Budget | None = None) -> list[str]:
+    """What was done while the pool ran the steps."""
+    done: list[str] = []
+
+    def heard(one: StudyStep, error: Exception | None) -> None:
+        if error is None:
+            done.append(one.what)
+
     with ProgressBars("test", len(steps)) as bars:
-        run_steps(steps, bars, pool, lambda: published.append("one"))
+        run_steps(steps, bars, pool, heard, budget)
     assert pool.gone
-    return published
+    return done
 
 
 def test_what_does_not_need_a_failed_step_is_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,3 +310,50 @@ def test_in_one_process_what_does_not_need_a_failed_step_is_done_too() -> None:
     ):
         run_here(steps, bars)
     assert done == ["ran"]
+
+
+def claimed(steps: list[StudyStep], **found: list[str]) -> list[StudyStep]:
+    """Steps of which other studies make some: name → what a claim finds, time after time."""
+
+    def claim(one: StudyStep) -> Claim | None:
+        word = found[one.what].pop(0) if found.get(one.what) else "free"
+        return {"busy": None, "copied": Claim(copied=True), "free": Claim()}[word]
+
+    return [dataclasses.replace(one, claim=claim) for one in steps]
+
+
+def test_what_another_study_is_at_waits_and_is_copied_or_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "SOON", 0.0)
+    steps = [step("a", 9), step("b", needs="a"), step("c"), step("d", 5)]
+    pool = FakePool({})
+    pool.quiet = 2
+    done = run(claimed(steps, a=["busy", "busy", "copied"], d=["busy", "free"]), pool)
+    assert sorted(done) == ["a", "b", "c", "d"]
+    # The copied one is given to nobody, and what waits for others keeps nobody from the rest.
+    assert sorted(one[0] for one in pool.given) == ["b", "c", "d"]
+    assert pool.given[0].startswith("c")
+    ran: list[str] = []
+
+    def make(name: str, _: object) -> None:
+        ran.append(name)
+
+    here = [dataclasses.replace(one, run=functools.partial(make, one.what)) for one in steps]
+    with ProgressBars("test", 9) as bars:
+        run_here(claimed(here, a=["busy", "copied"]), bars)
+    assert ran == ["b", "c", "d"]
+
+
+def test_a_budget_leaves_what_would_not_end_in_time_and_what_needs_it() -> None:
+    steps = [step("a", 9), step("b", needs="a"), step("c", needs="b"), step("d", 2), step("e", needs="d")]
+    budget = Budget(time.monotonic() + 5, lambda one: one.cost, lambda _: 0)
+    assert run(steps, FakePool({}), budget) == ["d", "e"]
+    with ProgressBars("test", 9) as bars:
+        assert run_here(steps, bars, budget=budget) == 3
+
+
+def test_files_that_changed_end_the_steps_of_their_study_alone() -> None:
+    others = [step(name, study=Path("other")) for name in "xyz"]
+    pool = FakePool({"a": [{"error": "StaleError", "text": "the data changed"}]}, size=1)
+    with pytest.raises(StaleError, match=r"^the data changed$"):
+        run([step("a", 9), step("b"), step("c", needs="b"), *others], pool)
+    assert [one[0] for one in pool.given] == ["a", "x", "y", "z"]

@@ -559,6 +559,12 @@ class TestSeeds:
         with pytest.raises(TombolaError, match="seeds must be different whole numbers from 0"):
             study_in(tmp_path, seeds=seeds)
 
+    def test_what_is_no_configuration_or_list_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(TombolaError, match=r"seeds must be a list, as \[3\], not 3"):
+            Study(small_study.config(), out=tmp_path, seeds=3)  # type: ignore[arg-type]
+        with pytest.raises(TombolaError, match="give a configuration, as "):
+            Study("quick")  # type: ignore[arg-type]
+
 
 @pytest.mark.slow
 class TestSettings:

@@ -9,6 +9,7 @@ from tombola.study.config import StudyConfig
 from tombola.study.used_settings import used_settings
 
 TRAINING = {"epochs", "learning_rate", "batch_size", "weight_decay", "warmup_ratio", "max_grad_norm"}
+TRAINING |= {"gradient_accumulation_steps", "gradient_checkpointing"}
 OWN_DATA = {"data", "validation_file", "text_column", "label_column", "regression", "metric"}
 TEXT_OF_CALIBRATION = {"calibration_samples", "sequence_length"}
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psutil
 import pytest
@@ -141,8 +141,8 @@ def test_a_worker_that_the_system_kills_is_told_of(
     folder = with_a_step_missing(alone, tmp_path)
     receive = WorkerPool.receive
 
-    def deadly(self: WorkerPool) -> tuple[Worker, dict[str, Any]]:
-        worker, message = receive(self)
+    def deadly(self: WorkerPool, seconds: float | None = None) -> tuple[Worker, dict[str, Any]] | None:
+        worker, message = cast(tuple[Worker, dict[str, Any]], receive(self, seconds))
         if worker.process is not None:
             worker.process.kill()
         return worker, message
@@ -154,6 +154,20 @@ def test_a_worker_that_the_system_kills_is_told_of(
     assert children() == []
 
 
+def job_of(study: Study) -> Job:
+    return Job({study.folder: study.made_of()}, study.folder)
+
+
+def answer(pool: WorkerPool) -> tuple[Worker, dict[str, Any]]:
+    found = pool.receive()
+    assert found is not None
+    return found
+
+
+def a_step(study: Study, what: str, result: str) -> StudyStep:
+    return StudyStep(what, 1, 1, study.folder / result, lambda _: None, study=study.folder)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped")
 def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -161,36 +175,29 @@ def test_a_worker_that_hangs_is_ended_and_one_that_works_is_not(
     monkeypatch.setattr("tombola.study.worker_pool.PAUSE", 0.2)
     monkeypatch.setattr("tombola.study.worker_pool.HUNG", 2.0)
     study = shared(tmp_path)
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
-    step = StudyStep("seed 0: guessing", 1, 1, tmp_path / "nothing", lambda _: None)
-    given = Job({**job, "digest": study.digest, "shared_state": {}}, study.folder)
-    with ProgressBars("test", 1) as bars, WorkerPool(given, 1) as pool:
+    step = a_step(study, "seed 0: guessing", "moods/seed-0/guessing")
+    with ProgressBars("test", 1) as bars, WorkerPool(job_of(study), 1) as pool:
         worker = pool.start(ProgressLine(bars), 1)
-        pool.submit(worker, step, None, 1)
+        pool.submit(worker, step, 1)
         # It imports for seconds, in which it says nothing.
         time.sleep(3)
         assert pool.busy()
         (child,) = children()
         child.suspend()
         with pytest.raises(match=r"^a worker process did nothing .* 'seed 0: guessing', and was ended: "):
-            raise failure(*pool.receive())
+            raise failure(*answer(pool))
     assert children() == []
 
 
 def test_a_worker_that_ends_between_two_steps_is_replaced_and_a_defect_comes_with_its_traceback(tmp_path: Path) -> None:
     study = shared(tmp_path)
-    job = {"config": study.config.settings(), "folder": str(study.folder), "seeds": [0, 1], "save": "good"}
-    unknown = StudyStep("no such step", 1, 1, tmp_path / "nothing", lambda _: None)
-    with (
-        ProgressBars("test", 1) as bars,
-        WorkerPool(Job({**job, "digest": study.digest, "shared_state": {}}, study.folder), 2) as pool,
-    ):
+    with ProgressBars("test", 1) as bars, WorkerPool(job_of(study), 2) as pool:
         idle = pool.start(ProgressLine(bars), 1)
         assert idle.process is not None
         idle.process.kill()
-        pool.submit(pool.start(ProgressLine(bars), 1), unknown, None, 1)
-        with pytest.raises(RuntimeError, match=r"KeyError: 'no such step'"):
-            raise failure(*pool.receive())
+        pool.submit(pool.start(ProgressLine(bars), 1), a_step(study, "unknown", "no such step"), 1)
+        with pytest.raises(RuntimeError, match=r"KeyError: '.*no such step'"):
+            raise failure(*answer(pool))
         assert idle not in pool.workers
     assert children() == []
 

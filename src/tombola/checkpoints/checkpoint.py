@@ -106,7 +106,7 @@ def shrunk_bytes(model: nn.Module, ticket: Ticket, *, force: bool = False) -> in
 
 
 def _cut(model: nn.Module, ticket: Ticket, *, force: bool) -> Subnetwork:
-    """What survives of a model, knowing what was pruned; a FailedError, but by `force`, where that is nothing."""
+    """Part of a model that survives, knowing what was pruned; a FailedError, but by `force`, where that is nothing."""
     small = shrunk(model, ticket)
     check_removes(model, ticket, force=force)
     if ticket.kind == "weights":

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ from tombola.checkpoints.pruned_heads import cut_heads, heads_pruned_by, smaller
 from tombola.checkpoints.refusals import (
     check_known,
     check_layers,
-    check_size,
     no_pickles,
     other_shape,
     refuse_lacking,
     refuse_pickles,
     refuse_quantised,
+    sized,
 )
 from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
 from tombola.checkpoints.sources import CONFIG, MARK, MODELS, check_source, instead, refuse_adapters, refuse_results
@@ -110,23 +110,18 @@ def read_weights(
     """
     refuse_pickles(source, Path(path))
     refuse_quantised(source, PretrainedConfig.get_config_dict(path)[0].get("quantization_config"))
-
-    def build() -> Any:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        return kind.from_config(config, trust_remote_code=False) if hasattr(kind, "from_config") else kind(config)
-
     # Unless it is told otherwise, transformers asks on the terminal whether to run the code of a model.
     options = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True, **options}
     if (Path(path) / MARK).is_file():
         model, found = _read_shrunk(kind, Path(path), options)
     else:
-        check_size(build, Path(path).glob("*.safetensors"), f"the configuration of {source}")
-        model, found = without_pruned_heads(
-            kind,
-            AutoConfig.from_pretrained(path, trust_remote_code=False),
-            source,
-            lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
-        )
+        with sized(Path(path).glob("*.safetensors"), f"the configuration of {source}"):
+            model, found = without_pruned_heads(
+                kind,
+                AutoConfig.from_pretrained(path, trust_remote_code=False),
+                source,
+                lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
+            )
     inner = f"{model.base_model_prefix}."
 
     def of_body(name: str) -> bool:
@@ -210,12 +205,27 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
         TombolaError: it cannot be found.
     """
     path = locate(source)
+    check_holds(path, source, "tokenizer", ("*token*", "vocab*", "*.model", "*.gguf"), "texts")
     with quiet(), loading(source):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         # What is wrong with it may be found only once it is used.
         tokenizer(["A first text.", "2"])
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
+
+
+def check_holds(path: str, source: str, what: str, files: Sequence[str], reads: str) -> None:
+    """Raise a TombolaError where a folder, that of `source`, has none of the files that make a tokenizer or the like.
+
+    Args:
+        path, source: where the model is, and what the user calls it.
+        what: is missing.
+        files: patterns of their names.
+        reads: things that a model which has it reads.
+    """
+    folder = Path(path)
+    if folder.is_dir() and not any(next(folder.glob(one), None) for one in files):
+        raise TombolaError(f"{source} has no {what}: save it beside the model, or give a model that reads {reads}")
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from transformers.activations import ACT2FN
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -73,13 +74,52 @@ def check_size(
         mend: see there.
         weights_a_byte: parameters that a byte may hold: four-bit weights are two to a byte.
     """
-    sizes, count = [file.stat().st_size for file in files], 0
+    size, count = _bytes(files), 0
     # What cannot be made is refused by what loads it.
     with contextlib.suppress(Exception), torch.random.fork_rng([]), torch.device("meta"):
-        count = count_parameters(build()) if sizes else 0
-    # An output layer may be new.
-    if count > weights_a_byte * sum(sizes) + 2**26:
-        raise TombolaError(f"{what} asks for {count:,} parameters, and its files hold {sum(sizes):,} bytes; {mend}")
+        count = count_parameters(build()) if size else 0
+    if size and count > weights_a_byte * size + _NEW:
+        raise TombolaError(f"{what} asks for {count:,} parameters, and its files hold {size:,} bytes; {mend}")
+
+
+_NEW = 2**26
+"""Parameters of a new output layer, at most."""
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+@contextlib.contextmanager
+def sized(files: Iterable[Path], what: str) -> Iterator[None]:
+    """Refuse what `check_size` does while transformers makes a model in the block, without memory, before it fills any.
+
+    So the model need not be made once more to be counted.
+
+    Args:
+        files: of its weights; nothing is refused where there are none.
+        what: asks for it, as `the configuration of ...`.
+
+    Raises:
+        TombolaError: by what makes the model: it would have far more parameters than the files hold.
+    """
+    size, count = _bytes(files), 0
+    seen: dict[int, nn.Parameter] = {}
+
+    def registered(_: nn.Module, __: str, parameter: object) -> None:
+        nonlocal count
+        # Kept, so that no other gets its place in memory: what has none costs none.
+        if isinstance(parameter, nn.Parameter) and parameter.is_meta and id(parameter) not in seen:
+            seen[id(parameter)] = parameter
+            count += parameter.numel()
+            if size and count > 4 * size + _NEW:
+                mend = "give the configuration that it was saved with"
+                raise TombolaError(
+                    f"{what} asks for {count:,} parameters or more, and its files hold {size:,} bytes; {mend}"
+                )
+
+    with register_module_parameter_registration_hook(registered):
+        yield
 
 
 def refuse_lacking(source: str, kind: type, missing: Collection[str]) -> None:

@@ -21,7 +21,7 @@ from tombola.architectures.dissect import dissect
 from tombola.checkpoints.blank_models import BLANK
 from tombola.checkpoints.sources import CONFIG, MARK
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, memory_errors, reading
+from tombola.foundations.errors import TombolaError, check_folder, memory_errors, reading
 from tombola.foundations.tensor_bits import as_bits
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
 from tombola.subnetworks.recognition import recognise
@@ -140,8 +140,12 @@ def cut_as_saved(model: nn.Module, folder: Path) -> None:
 
 def _mark(folder: Path) -> dict[str, Any]:
     """The mark of a shrunk model."""
+    check_folder(folder, "give the folder of a shrunk model")
     if not (folder / MARK).is_file():
-        raise TombolaError(f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink")
+        raise TombolaError(
+            f"{folder} holds no shrunk model ({MARK} is missing); make one with tombola shrink, or open a whole model "
+            "with its own library"
+        )
     facts = read_json(folder / MARK)
     if facts.get("format") != FORMAT:
         raise TombolaError(f"{folder} has format {facts.get('format')}, this Tombola reads {FORMAT}; update Tombola")

@@ -13,6 +13,7 @@ from rich.text import Text
 from tombola.checkpoints.sources import check_of_kind, configuration
 from tombola.foundations.comma_lists import list_of, whole_numbers
 from tombola.foundations.errors import TombolaError, no_such_path, printable
+from tombola.foundations.launcher import is_main_process
 from tombola.foundations.settings import SettingField
 from tombola.study.folder_layout import check_not_renewed
 
@@ -44,10 +45,17 @@ class Command:
     """The preset whose values are the settings' defaults."""
     resumes: bool = False
     """Running the same command again goes on where it was stopped."""
+    distributed: bool = False
+    """Several processes that a launcher started may run it together."""
 
 
 def say(text: str, *, stderr: bool = False) -> None:
-    """Print a sentence for people: in a terminal lines end between words, elsewhere it is one line."""
+    """Print a sentence for people: in a terminal lines end between words, elsewhere it is one line.
+
+    Of several processes that a launcher started the main one speaks for all.
+    """
+    if not is_main_process():
+        return
     if stderr and hasattr(sys.stderr, "rich_proxied_file"):
         # Bars are drawn: what is printed goes above them, and no other console knows where they are.
         print(printable(text), file=sys.stderr)

@@ -38,6 +38,8 @@ def tables(comparison: Comparison) -> Iterator[RenderableType]:
     """Terminal tables of a comparison, one after the other."""
     reasons: dict[str, None] = {}
     for kind, one in comparison.kinds.items():
+        if kind != next(iter(comparison.kinds)):
+            yield Text()
         yield Text(f"{kind}, {printable(one.architecture)}", style="bold")
         for site in one.overlap:
             yield Text(f"\n{kind_title(site)}: agreement between the tickets of a task")

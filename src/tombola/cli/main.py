@@ -26,6 +26,7 @@ from tombola.cli import (
     score,
     shrink,
     study,
+    sweep,
     transfer,
 )
 from tombola.cli.command import Command, add_settings, say
@@ -38,11 +39,14 @@ from tombola.foundations.errors import (
     system_errors,
     unknown,
 )
+from tombola.foundations.launcher import is_main_process, process_count, process_rank
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 UNREAD = 141
 """Exit code of Unix tools whose output nobody reads any more, as after `| head`."""
-_MODULES = (study, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results)
+_MODULES = (
+    *(study, sweep, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results),
+)
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 
 
@@ -56,6 +60,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         text = f"{printable(message)}; {self.prog} --help lists what there is"
         self.exit(BAD_USAGE, f"{self.prog}: error: {text}\n")
+
+    @override
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, unknown("value", value, action.choices))
 
     def refuse(self, given: Sequence[str]) -> NoReturn:
         """End with an error for arguments that nobody took."""
@@ -113,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Of what other libraries miss, and how they make up for it, users need not know; who wants to, sets them.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    if process_count() > 1:
+        # PyTorch's loggers, of every process.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     # Threads that spin while they wait make a shared machine up to thirty times slower. Read when PyTorch
     # is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -162,10 +174,11 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
             if strange := [one for one in given if not one.isprintable() and "\udc80" <= max(one) <= "\udcff"]:
                 # Neither a tokenizer nor a file of JSON takes it.
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
+            if process_count() > 1 and not options.command.distributed:
+                raise TombolaError(f"{options.command.name} is one process; start it without the launcher")
             result: dict[str, Any] = options.command.run(options)
     except FailedError as error:
-        say(f"tombola: failed: {error}", stderr=True)
-        return FAILED
+        return _failed(str(error))
     except TombolaError as error:
         say(f"tombola: error: {error}", stderr=True)
         return BAD_USAGE
@@ -177,15 +190,22 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
         flags = {"training": "--batch-size", "running": "--eval-batch-size"}
         heeded = [flag for group, flag in flags.items() if group in options.command.groups]
         advice = f"Lower {' or '.join(heeded)}." if heeded else "Use a device with more memory."
-        say(f"tombola: failed: {reason} {advice}", stderr=True)
-        return FAILED
+        return _failed(f"{reason} {advice}")
     except KeyboardInterrupt:
         what = "the same command goes on where it was" if options.command.resumes else "nothing was written"
         say(f"tombola: stopped; {what}", stderr=True)
         return 130
-    if options.json:
+    if options.json and is_main_process():
         print(json.dumps(result, indent=2))
     return DONE
+
+
+def _failed(text: str) -> int:
+    """Say what failed in this process; of several that a launcher started, it may be the only one."""
+    say(f"tombola: failed: {text}", stderr=True)
+    if not is_main_process():
+        print(f"tombola: failed in process {process_rank()}: {printable(text)}", file=sys.stderr)
+    return FAILED
 
 
 def _note(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,14 +1,15 @@
 """`tombola prune`: from a fine-tuned model to a ticket, by a search or by a single cut."""
 
 import argparse
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tombola.cli.command import Command, add_continue, add_out, checked_config, given_settings, say
-from tombola.cli.dry_run import add_dry_run, planned_step
-from tombola.foundations.errors import FailedError, TombolaError
+from tombola.cli.dry_run import add_dry_run, planned, planned_step
+from tombola.foundations.errors import FailedError, TombolaError, check_number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,9 +54,9 @@ def _density(text: str) -> float | dict[str, float]:
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     density, settings = options.density, given_settings(options)
+    _check(density, options.method, settings)
     # A cut may need no task, and then goes for any model.
     config = checked_config(options, judged="task" in settings)
-    _check(density, options.method, settings)
     from tombola.architectures.dissect import dissect
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import needs_task
@@ -63,15 +64,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.results import read_row
     from tombola.study.session import Session
     from tombola.study.trail import Trail
+    from tombola.tickets.kinds import kind_of
     from tombola.tickets.pruning_methods import pruning_method
     from tombola.tickets.ticket import Ticket, every_site
 
-    named = _method(density) if isinstance(density, dict) else options.method
+    named = kind_of(density) if isinstance(density, dict) else options.method
     chosen = None if named is None else pruning_method(named)
     once = density is not None or (chosen is not None and chosen.pattern is not None)
     if once and "task" not in settings and chosen is not None and not needs_task(chosen):
-        if options.dry_run:
-            raise TombolaError(f"a cut of {chosen.words} asks for no task, and is timed by none; leave --dry-run out")
         return _cut_alone(options, config, chosen)
     weights = chosen is not None and chosen.kind == "weights"
     session = Session.open(config)
@@ -127,11 +127,16 @@ def _cut_alone(options: argparse.Namespace, config: "StudyConfig", method: "Prun
     from tombola.checkpoints.model_libraries import load_any
     from tombola.foundations.atomic_files import publish
     from tombola.pruning.one_shot import single_cut
+    from tombola.study.estimates import Plan
     from tombola.study.folder_layout import SeedFolder
 
+    started = time.perf_counter()
     config, device = config.resolved()
     model = load_any(config.model).to(device)
     ticket, _ = single_cut(model, None, method.name, options.density, options=config.search, seed=options.seed)
+    if options.dry_run:
+        # Quick enough to be made, as there is no task to time a pass of.
+        return planned(options, Plan.of([(f"prune {method.words}", time.perf_counter() - started)]))
     ticket = ticket.with_provenance(method=method.name, model=config.model, seed=options.seed, stage="pruned")
     with publish(options.out) as draft:
         place = SeedFolder(options.seed, draft / "no-task" / f"seed-{options.seed}").ticket(method.name, "good")
@@ -185,25 +190,21 @@ def _search(trail: "Trail", model: "nn.Module", progress: "Progress") -> None:
 
 
 def _check(density: float | dict[str, float] | None, method: str | None, settings: Mapping[str, Any]) -> None:
+    from tombola.tickets.kinds import kind_of
     from tombola.tickets.pruning_methods import pruning_method
 
+    given = None if method is None else pruning_method(method)
+    shares = density if isinstance(density, dict) else {} if density is None else {"": density}
+    for kind, share in shares.items():
+        check_number(f"--density{kind and f' of {kind}'}", share, 0, 1)
+    if isinstance(density, dict):
+        _ = kind_of(density)
     if isinstance(density, dict) and method is not None:
         raise TombolaError("--density names the kinds that are pruned; leave --method out")
     if density is not None and "retain" in settings:
         raise TombolaError("--density cuts once, without a search that could retain anything; leave --retain out")
-    if density is not None and method is not None and (given := pruning_method(method)).pattern is not None:
+    if density is not None and given is not None and given.pattern is not None:
         raise TombolaError(f"{given.name} keeps {given.pattern}; leave --density out")
-
-
-def _method(densities: Mapping[str, float]) -> str:
-    from tombola.tickets.kinds import TICKET_KINDS
-
-    for kind in TICKET_KINDS:
-        if set(kind.split("+")) == set(densities):
-            return kind
-    raise TombolaError(
-        f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
-    )
 
 
 def _cost(session: "Session", method: str, *, once: bool) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""`tombola report`: the page of a study, a comparison or a transfer, written again, and its contents as files."""
+"""`tombola report`: the page of a folder of results, written again, and its contents as files."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,9 @@ from tombola.foundations.plurals import plural
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a study, a comparison or a transfer")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="folder of a study, a sweep, a comparison or a transfer"
+    )
     text = "also write every figure as SVG, PNG and PDF, and every table as CSV and LaTeX, into this new folder"
     parser.add_argument("--export", type=Path, metavar="OUT", help=text)
 
@@ -17,9 +19,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.folder_layout import COMPARISON, TRANSFER, check_not_renewed
     from tombola.study.study_record import read_record
+    from tombola.study.sweep_record import SWEEP
 
     check_not_renewed(options.folder)
-    if not any((options.folder / name).is_file() for name in (COMPARISON, TRANSFER)):
+    if not any((options.folder / name).is_file() for name in (COMPARISON, SWEEP, TRANSFER)):
         read_record(options.folder)
     from tombola import report
 
@@ -38,5 +41,5 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 COMMAND = Command(
-    "report", "the HTML report of a study, a comparison or a transfer, written again", _add_arguments, _run
+    "report", "the HTML report of a study, a sweep, a comparison or a transfer, written again", _add_arguments, _run
 )

@@ -1,6 +1,10 @@
-"""`tombola retrain`: from a ticket to a retrained model."""
+"""`tombola retrain`: from a ticket to a retrained model.
+
+The processes of `accelerate launch --num_processes 2 -m tombola retrain` train it together; the main one writes.
+"""
 
 import argparse
+import json
 import time
 from typing import Any
 
@@ -20,12 +24,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> dict[str, Any]:
     config = checked_config(options, trained=False)
     from tombola.architectures.dissect import dissect
-    from tombola.foundations.atomic_files import publish
+    from tombola.foundations.atomic_files import publish, temporary_folder
+    from tombola.foundations.launcher import is_main_process
     from tombola.foundations.resources import keep_freed_memory
     from tombola.study.session import Session
     from tombola.study.step import TRAINING_COST
     from tombola.study.trail import Trail
     from tombola.subnetworks.subnetwork import expanded
+    from tombola.training.kept_training import TrainingFolder
 
     keep_freed_memory()
     folder, ticket = load_ticket(options.ticket)
@@ -45,7 +51,11 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     cost = TRAINING_COST * epochs * size("train") + size("dev") * session.task.passes
     if options.dry_run:
         return planned_step(options, session, model, "retrain", cost, writes=True)
-    with publish(options.out) as draft, session.bars("retrain", cost, TRAINING_COST) as bars:
+    # Beside the model to be, where the next start finds it.
+    settings = session.config.inputs(session.config.identity(), seed)
+    keep = TrainingFolder(options.out.with_name(f".{options.out.name}.training"), json.dumps(settings, sort_keys=True))
+    written = publish(options.out) if is_main_process() else temporary_folder("tombola-retrain-")
+    with written as draft, session.bars("retrain", cost, TRAINING_COST) as bars:
         trail, started = Trail(session, draft, anatomy, method_of(ticket), seed), time.perf_counter()
         name = trail.add_ticket(ticket)
         if not trail.take_over(folder, retrains=True):
@@ -54,11 +64,14 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             else:
                 # What is judged as it comes is the full model itself.
                 trail.score_full(model, bars)
-        part = trail.run.trained(ticket, bars, model)
+        part = trail.run.trained(ticket, bars, keep, model)
+        if not is_main_process():
+            return {}
         trail.run.publish_retrained(trail.method, name, part, started, bars)
         session.task.save(expanded(part), draft)
         trail.finish(options.typed, "retrained")
         result = {"model": str(options.out), **trail.score_entry(trail.ticket(name) / "retrained")}
+    keep.remove()
     if not options.json:
         say(f"{score_line(result)}: {options.out}")
     return result
@@ -70,4 +83,5 @@ COMMAND = Command(
     _add_arguments,
     _run,
     groups=("what to study", "how much data", "training", "running"),
+    distributed=True,
 )

@@ -13,6 +13,7 @@ from rich.console import Console
 from tombola.cli.command import Command, add_continue, given_settings, say, seeds
 from tombola.cli.dry_run import add_dry_run, planned
 from tombola.foundations.atomic_files import read_json, read_lines
+from tombola.foundations.errors import TombolaError
 
 if TYPE_CHECKING:
     from tombola.study.study import Study
@@ -28,6 +29,17 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="settings, - for those on standard input; flags go before them",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of studies (runs)")
+    add_run(parser)
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
+    )
+    sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
+    parser.add_argument("--sample-config", action="store_true", help=sample)
+    add_dry_run(parser)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add how studies are run: seeds, what is saved, workers."""
     parser.add_argument(
         "--seeds", type=seeds, metavar="0,1,2", help="one full model and its tickets for each: 0,2 or 0-4 (0)"
     )
@@ -39,12 +51,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     track = "show curves of trainings, searches and the study as they grow: tensorboard, wandb, mlflow, trackio, …"
     parser.add_argument("--track", metavar="TRACKER", help=track)
     add_continue(parser)
-    parser.add_argument(
-        "--schema", action="store_true", help="print the JSON schema of study.yaml, for editors, and stop"
-    )
-    sample = "print a study.yaml with all that can be set for --task and --preset, each with what it is, and stop"
-    parser.add_argument("--sample-config", action="store_true", help=sample)
-    add_dry_run(parser)
 
 
 def _workers(text: str) -> int | Literal["auto"]:
@@ -111,7 +117,14 @@ def _make(asked: "StudyFile", options: argparse.Namespace) -> Path:
     from tombola.study.omitted_analyses import in_sentences
 
     study = _study(asked, options)
-    report.build(study.run())
+    try:
+        study.run()
+    except TombolaError:
+        # Of what did not need what failed there is a page, which names what is missing.
+        if study.failed and (study.folder / "results.jsonl").stat().st_size:
+            say(f"report of what there is: {report.build(study.folder)}", stderr=True)
+        raise
+    report.build(study.folder)
     data, facts = read_study(study.folder), study.task.facts()
     tables = [results_table(data.rows, higher_is_better=data.task.higher_is_better)]
     tables += [table for of in (abilities_table, recovery_table, generation_table) if (table := of(data)) is not None]

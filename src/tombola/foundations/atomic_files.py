@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import BusyError, DiskError, TombolaError
 from tombola.foundations.parsing import MEND, json_text, json_value, read_text
 
 _DRAFT = ".draft-"
@@ -44,7 +44,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         }
         if number not in reasons:
             raise
-        raise TombolaError(f"cannot write {path}: {reasons[number]}") from error
+        raise DiskError(f"cannot write {path}: {reasons[number]}") from error
 
 
 def _rust_errno(error: SafetensorError) -> int | None:
@@ -57,21 +57,31 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{_DRAFT}{path.name}-{uuid.uuid4().hex[:8]}")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: readers see the old content or the new, never a part."""
+@contextlib.contextmanager
+def file_draft(path: Path) -> Iterator[Path]:
+    """Yield the name of a draft that becomes `path` when the block, which writes it, ends, and vanishes when it fails.
+
+    Raises:
+        TombolaError: it cannot be written.
+    """
     draft = _beside(path)
     try:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
+            yield draft
+            with draft.open("rb+") as file:
                 os.fsync(file.fileno())
             draft.replace(path)
     finally:
         # Where the draft could not even be made, its removal must not hide why.
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: readers see the old content or the new, never a part."""
+    with file_draft(path) as draft:
+        draft.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -157,7 +167,7 @@ def publish(folder: Path, *, replace: bool = False) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def sweep_drafts(folder: Path) -> None:
+def clear_drafts(folder: Path) -> None:
     """Delete what killed processes left half-written anywhere under `folder`."""
     for draft in list(folder.rglob(f"{_DRAFT}*")):
         if draft.is_dir():
@@ -264,14 +274,15 @@ def work_alone(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, made where it is missing, that fills up step by step.
 
     Raises:
-        TombolaError: another process is at work on it, or the disk is full.
+        BusyError: another process is at work on it.
+        TombolaError: the disk is full.
     """
     try:
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             held = FileLock(folder / ".lock").acquire(timeout=0)
     except Timeout:
-        raise TombolaError(f"another process is at work on {folder}; wait for it, or stop it") from None
+        raise BusyError(f"another process is at work on {folder}; wait for it, or stop it") from None
     with held:
         yield
 

@@ -40,6 +40,14 @@ class StaleError(TombolaError):
     """Error for files that somebody changed while they were used: nothing that is made from now on would be right."""
 
 
+class DiskError(TombolaError):
+    """Error for files that the operating system did not let be read or written: what to do is the user's to mend."""
+
+
+class BusyError(TombolaError):
+    """Error for a folder that another process is at work on."""
+
+
 class MemoryRanOutError(FailedError):
     """Error for memory that ran out."""
 
@@ -138,7 +146,7 @@ def system_errors() -> Iterator[None]:
     """Turn the operating system's refusals, of a name that is too long or a file that may not be read, into one line.
 
     Raises:
-        TombolaError: it refused.
+        DiskError: it refused.
         BrokenPipeError: nobody reads the output any more.
     """
     try:
@@ -148,7 +156,7 @@ def system_errors() -> Iterator[None]:
         raise
     except OSError as error:
         what = "" if error.filename is None else f"{error.filename}: "
-        raise TombolaError(f"{what}{error.strerror or reason(error)}; check the path and its permissions") from error
+        raise DiskError(f"{what}{error.strerror or reason(error)}; check the path and its permissions") from error
 
 
 def check_choice(what: str, value: object, choices: Iterable[object], *, setting: str | None = None) -> None:
@@ -194,7 +202,8 @@ def alike_beside(path: Path | str, *, folders: bool = False) -> str:
     name, given = Path(path).name, str(path).rstrip("/")
     near = Path(given).expanduser().parent
     with contextlib.suppress(OSError):
-        names = [one.name for one in near.iterdir() if not one.name.startswith(".") and (one.is_dir() or not folders)]
+        found = [one for one in near.iterdir() if one.name[0] != "." and (one.is_dir() or not folders)]
+        names = [one.name for one in found if one.name != name]
         # Names alone: those of one folder begin alike.
         return did_you_mean(name, names, given.removesuffix(name), alike=0.7)
     return ""

@@ -7,18 +7,25 @@ from typing import Literal, cast, get_args
 
 import torch
 
-from tombola.foundations.errors import check_choice, one_line
+from tombola.foundations.errors import TombolaError, check_choice, one_line
+from tombola.foundations.launcher import local_rank, process_count
 
-Precision = Literal["fp32", "bf16"]
-"""`fp32`: everything in 32 bits. `bf16`: matrix products in bfloat16 under autocast, parameters in 32 bits."""
+Precision = Literal["fp32", "bf16", "fp16"]
+"""`fp32`: everything in 32 bits. `bf16`: matrix products in bfloat16 under autocast, parameters in 32 bits. `fp16`: in
+half precision, on a GPU; training scales the loss, as its small gradients would be lost."""
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
     """`auto` → CUDA, then Apple's MPS, then the CPU; anything else is PyTorch's own name of a device.
 
+    Of several processes that a launcher started each has a GPU of its own.
+
     Raises:
         TombolaError: this machine has no such device.
     """
+    if process_count() > 1 and torch.cuda.is_available():
+        torch.cuda.set_device(local_rank())
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -34,7 +41,7 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     """`auto` → bf16 where the processor computes it natively, else fp32.
 
     Raises:
-        TombolaError: `name` is none of auto, fp32, bf16.
+        TombolaError: `name` is none of auto, fp32, bf16, fp16, or fp16 on a CPU.
     """
     if name == "auto":
         if device.type == "cuda":
@@ -43,6 +50,8 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
         native = device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
         return "bf16" if native else "fp32"
     check_choice("precision", name, ("auto", *get_args(Precision)))
+    if name == "fp16" and device.type == "cpu":
+        raise TombolaError("precision fp16 is for GPUs: a CPU is slower in it; take bf16, fp32 or auto")
     return cast(Precision, name)
 
 
@@ -71,6 +80,5 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
     Raises:
         TombolaError: as in `resolve_precision`.
     """
-    if resolve_precision(precision, device) == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    dtype = _DTYPES.get(resolve_precision(precision, device))
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype)

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from tombola.foundations.curves import NOWHERE, Curves
 from tombola.foundations.errors import printable
+from tombola.foundations.launcher import is_main_process
 
 
 class Progress(Protocol):
@@ -87,11 +88,12 @@ def _rest() -> Column:
 def shown(progress: "Progress | bool", what: str, total: int | None = None) -> Iterator[Progress]:
     """Receiver of progress for a `with` block: the one that was given, a bar on stderr for True, none for False.
 
-    `total` is how many examples there are; None where nobody knows.
+    `total` is how many examples there are; None where nobody knows. Of several processes that a launcher started only
+    the main one shows anything.
     """
     if not isinstance(progress, bool):
         yield progress
-    elif not progress:
+    elif not (progress and is_main_process()):
         yield SILENT
     else:
         text = TextColumn("{task.description}", markup=False, table_column=_rest())
@@ -131,7 +133,7 @@ class ProgressBars:
     def __init__(
         self, job: str, cost: float, console: Console | None = None, curves: Curves = NOWHERE, done: int = 0
     ) -> None:
-        self.console = console or Console(stderr=True, markup=False, emoji=False)
+        self.console = console or Console(stderr=True, markup=False, emoji=False, quiet=not is_main_process())
         self.drawn = _Lines(
             TextColumn("{task.description}", markup=False, table_column=_rest()),
             BarColumn(bar_width=16),

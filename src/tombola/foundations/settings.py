@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonVal
 from pydantic.dataclasses import dataclass as checked_dataclass
 from pydantic.fields import FieldInfo
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, did_you_mean
 
 T = TypeVar("T")
 
@@ -228,10 +228,11 @@ def _line(cls: type, error: ValidationError) -> str:
     context = found.get("ctx", {})
     field = _fields(cls).get(name)
     if field is None:
-        return f"unknown setting {name!r}"
+        return f"unknown setting {name!r}; {did_you_mean(name, _fields(cls))}known: {', '.join(_fields(cls))}"
     bounds = {key: getattr(one, key) for one in field.metadata for key in ("ge", "gt", "le", "lt") if hasattr(one, key)}
     if why == "literal_error":
-        return f"{name} must be {context['expected']}, not {given!r}"
+        alike = did_you_mean(str(given), get_args(field.annotation))
+        return f"{name} must be {context['expected']}, not {given!r}{f'; {alike}'.rstrip('; ')}"
     if why.startswith(("greater_than", "less_than")):
         bounds |= {key: value for key, value in context.items() if key in ("ge", "gt", "le", "lt")}
         low = f"above {bounds['gt']:g}" if "gt" in bounds else f"{bounds['ge']:g} or more" if "ge" in bounds else ""

@@ -58,6 +58,9 @@ class Metric:
     of_sums: Callable[[Array], Array] | None = None
     alike: Callable[[Array], bool] | None = None
 
+    def __repr__(self) -> str:
+        return f"Metric({self.name}, {'higher' if self.higher_is_better else 'lower'} is better)"
+
     @classmethod
     def of_counts(
         cls,

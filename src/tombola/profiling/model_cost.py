@@ -210,7 +210,7 @@ def compare(
         options: what is measured, and on which inputs.
         folder: what `save_shrunk` wrote of the two; without it, a ticket of sites is shrunk in a temporary folder, and
             one of weights has no variant `shrunk`.
-        beside: put temporary models beside `folder`, as a study does, which sweeps what a killed process leaves there.
+        beside: put temporary models beside `folder`, as a study does, which clears what a killed process leaves there.
 
     Raises:
         TombolaError: the ticket is for another model, or the model is of neither library.
@@ -224,7 +224,7 @@ def compare(
     try:
         for variant in variants.values():
             module_of(variant).eval()
-        # Beside a study's model, where the next start sweeps what a killed process left.
+        # Beside a study's model, where the next start clears what a killed process left.
         home = None if folder is None or not beside else Path(folder).parent
         with temporary_folder(".draft-cost-" if beside else "tombola-cost-", home) as temporary:
             costs = _costs(

@@ -90,7 +90,7 @@ class EvaluationOptions:
     Attributes:
         split: which of the task's splits.
         batch_size: examples at a time; does not change the result but for rounding.
-        precision: of the forward pass: `fp32`, or `bf16` for autocast.
+        precision: of the forward pass: `fp32`, or `bf16` or `fp16` for autocast.
         progress: counts examples; True for a bar on stderr.
         importance: by which sites are ranked, where asked for: a name in `tombola.pruning.importance_methods`.
     """

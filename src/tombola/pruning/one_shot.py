@@ -18,7 +18,7 @@ from tombola.pruning.weight_criteria import CRITERIA
 from tombola.pruning.weight_pruning import keep_by_criterion
 from tombola.subnetworks.subnetwork import Subnetwork, whole
 from tombola.tasks.base import Task
-from tombola.tickets.kinds import TICKET_KINDS
+from tombola.tickets.kinds import kind_of
 from tombola.tickets.pruning_methods import PruningMethod, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
@@ -57,11 +57,7 @@ def one_shot(
     """
     if not isinstance(densities, Mapping):
         densities = dict.fromkeys(every_site(dissect(model)).split("+"), densities)
-    kind = next((one for one in TICKET_KINDS if set(one.split("+")) == set(densities)), None)
-    if kind is None:
-        raise TombolaError(
-            f"cannot prune {' and '.join(densities) or 'nothing'} at once; choose of {', '.join(TICKET_KINDS)}"
-        )
+    kind = kind_of(densities)
     if kind == "weights":
         return _largest_weights(model, task, densities)
     for site, share in densities.items():

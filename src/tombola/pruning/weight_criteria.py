@@ -286,8 +286,11 @@ def prunable_anatomy(model: nn.Module, cut: WeightCut) -> Anatomy:
     """The anatomy of a model whose weights can be pruned so.
 
     Raises:
-        TombolaError: unknown architecture, quantised weights, or a pattern that does not divide a matrix's inputs.
+        TombolaError: unknown architecture, quantised weights, a pattern that does not divide a matrix's inputs, or no
+            cut.
     """
+    if not isinstance(cut, WeightCut):
+        raise TombolaError(f'give a cut, as WeightCut("magnitude", 0.5), not {cut!r}')
     try:
         anatomy = dissect(model)
     except TombolaError as error:

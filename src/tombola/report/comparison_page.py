@@ -21,13 +21,6 @@ from tombola.tickets.kinds import TicketKind, kinds_in_words
 def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
     """The page as HTML; `registry` takes its charts and tables."""
     tasks = list(dict.fromkeys(task for of_kind in comparison.kinds.values() for task in of_kind.tasks))
-    found = list(agreements(comparison))
-    parts = [
-        *(_survival(kind, of_kind, registry) for kind, of_kind in comparison.kinds.items()),
-        agreement_section([one for one in found if one.task], registry),
-        _overlaps(comparison, registry),
-        agreement_section([one for one in found if not one.task], registry, several="task"),
-    ]
     n = sum(len(task.tickets) for of_kind in comparison.kinds.values() for task in of_kind.tasks.values())
     title = join("Tickets of ", element("span", and_words(tasks)))
     facts = [
@@ -35,8 +28,20 @@ def comparison_page(comparison: Comparison, registry: FigureRegistry) -> str:
         plural(n, "ticket"),
         f"{number_format.count(comparison.draws)} random tickets of each kind",
     ]
-    main = join(*(part for part in parts if part is not None))
+    main = join(*comparison_sections(comparison, registry))
     return document(f"Tickets of {and_words(tasks)}", heading(title, facts), main, ending("Made by Tombola."))
+
+
+def comparison_sections(comparison: Comparison, registry: FigureRegistry) -> list[Html]:
+    """Sections on a comparison: survival for each task, and what tasks and seeds share."""
+    found = list(agreements(comparison))
+    parts = (
+        *(_survival(kind, of_kind, registry) for kind, of_kind in comparison.kinds.items()),
+        agreement_section([one for one in found if one.task], registry),
+        _overlaps(comparison, registry),
+        agreement_section([one for one in found if not one.task], registry, several="task"),
+    )
+    return [part for part in parts if part is not None]
 
 
 def _survival(kind: TicketKind, comparison: TicketKindComparison, registry: FigureRegistry) -> Html | None:

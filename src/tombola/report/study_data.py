@@ -1,6 +1,7 @@
 """Data of a report, read from a study's folder; a study in progress has parts of it."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ from tombola.report.trajectory import Trajectory
 from tombola.study.folder_layout import IMAGE_GRID, CrossSeedFolder, SeedFolder
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.results import Difference, Row, TicketVerdict
+from tombola.study.step_list import STEPS, ListedStep, StepList
+from tombola.study.step_record import StepRecord
 from tombola.study.study_facts import StudyFacts, TaskFacts
 from tombola.tickets.pruning_methods import METHODS, in_order
 from tombola.tickets.ticket import Ticket
@@ -146,6 +149,23 @@ class StudyData:
         asked: Any = self.facts.config.get("analyses", ())
         found = (one for home in self.seed_folders for one in OmittedAnalysis.below(home.folder / "analysis"))
         return tuple(one for one in found if one.analysis in asked)
+
+    @cached_property
+    def machines(self) -> Mapping[str, int]:
+        """Device, processor and PyTorch that computed results → their number."""
+        records = (StepRecord.read_if_whole(path) for path in sorted(self.home.rglob(".*.files.json")))
+        return Counter(one.computed_on for one in records if one is not None and one.computed_on)
+
+    @cached_property
+    def steps(self) -> StepList | None:
+        """Steps of the study; None of a single step, which has none."""
+        path = self.folder / STEPS
+        return StepList.read(path) if path.is_file() else None
+
+    @cached_property
+    def missing(self) -> tuple[ListedStep, ...]:
+        """Steps that are not done."""
+        return () if self.steps is None else tuple(self.steps.missing(self.folder))
 
     @cached_property
     def comparison(self) -> Comparison | None:

@@ -9,6 +9,7 @@ from tombola.report.sections.attention import attention
 from tombola.report.sections.generated_images import generated_images
 from tombola.report.sections.importance import importance
 from tombola.report.sections.interactions import interactions
+from tombola.report.sections.missing_steps import missing_steps
 from tombola.report.sections.model_sizes import model_sizes
 from tombola.report.sections.neurons_vs_mlps import neurons_vs_mlps
 from tombola.report.sections.omitted_analyses import omitted_analyses
@@ -26,6 +27,7 @@ from tombola.report.sections.verdicts import verdicts
 from tombola.report.study_data import StudyData, short_title
 
 SECTIONS = (
+    missing_steps,
     results,
     model_sizes,
     retention,

@@ -12,6 +12,7 @@ from tombola.report.sections.retention import read_profiles, recoveries, recover
 from tombola.report.sections.text_generation import read_generation_profiles
 from tombola.report.study_data import StudyData
 from tombola.report.summary import SIZES, read_rows, sites_of, summarise
+from tombola.report.sweep_data import SweepData
 from tombola.study.results import Row
 from tombola.tickets.pruning_methods import in_words
 
@@ -60,6 +61,26 @@ def results_table(source: Path | Sequence[Row], *, higher_is_better: bool = True
             *summary.sizes(sizes, short=True),
             style=_STYLES.get(summary.ticket, ""),
         )
+    return found
+
+
+def sweep_table(sweep: SweepData) -> PlainTable:
+    """A line for each method of each study: the full model, the good ticket, random and bad ones of its size."""
+    found = PlainTable("Scores, mean over seeds; good with ± std or its 95 % interval")
+    found.heads("", numbers=("full", "good", "", "random", "bad", "sparse"))
+    for label, study in sweep.studies.items():
+        done, of = sweep.steps.get(label, (0, 0))
+        state = "" if done == of else f" ({done} of {of} steps)"
+        found.add_row(Text(f"{label or study.facts.name}{state}", style="bold underline"))
+        for method in study.methods:
+            good, *controls = (study.final(method, name) for name in ("good", "random", "bad"))
+            found.line(
+                method,
+                *(number_format.score(None if one is None else one.score) for one in (study.full, good)),
+                "" if good is None else good.spread.replace(" to ", "–"),
+                *(number_format.score(None if one is None else one.score) for one in controls),
+                number_format.share(None if good is None else good.mean("sparsity")),
+            )
     return found
 
 

@@ -23,6 +23,7 @@ from tombola.pruning.search.records import PREDICTIONS, Search, read_predictions
 from tombola.study.folder_layout import EVALUATION, STAGES, TEXT_GENERATION
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import TRAINING_COST, StudyStep
+from tombola.study.training_folder import training_folder
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.capabilities import PROMPTS, GeneratedTexts, GenerationSettings, HasAbilities
 from tombola.tickets.kinds import TICKETS
@@ -62,7 +63,7 @@ def analysis_steps(context: SeedContext) -> Iterator[StudyStep]:
         sites = sum(setting.anatomy.sizes("heads")) + sum(setting.anatomy.sizes("mlps"))
         cost = interactions_cost(sites, min(SAMPLE, task.size("dev")))
         # Its passes are in 32 bits whatever the study's are, by which the estimate measures.
-        passes = FULL_PRECISION_COST if setting.precision == "bf16" else 1.0
+        passes = FULL_PRECISION_COST if setting.precision != "fp32" else 1.0
         yield step("interactions", "", passes * cost, _interactions)
     for method in config.methods if "representations" in config.analyses else ():
         yield step("representations", method, representations_cost(len(TICKETS) + 2), _representations)
@@ -125,7 +126,11 @@ def _random_point(context: SeedContext, path: Path, method: str, index: int, pro
     sparsity = config.search.sparsities[index]
     point = random_curve.at(Search.load(context.seed_folder.folder / method).passes, sparsity)
     ticket = random_curve.random_like(point, context.setting.anatomy, seed)
-    part = context.trained(ticket, progress) if config.iterative else shrunk(context.model(), ticket)
+    part = (
+        context.trained(ticket, progress, training_folder(path))
+        if config.iterative
+        else shrunk(context.model(), ticket)
+    )
     found = context.evaluate(part, config.searched, progress).scored_by(task, config.searched)
     references, resamples = task.references(config.searched), config.bootstrap_resamples
     low, high = statistics.interval(task.metric, found.predictions, references, seed=seed, resamples=resamples)
@@ -217,7 +222,8 @@ def _random_tickets(context: SeedContext, path: Path, method: str, progress: Pro
     found = Search.load(home)
 
     def again(ticket: Ticket) -> float:
-        return context.evaluate(context.trained(ticket, progress), "dev", progress).scored_by(task).score
+        part = context.trained(ticket, progress, training_folder(path))
+        return context.evaluate(part, "dev", progress).scored_by(task).score
 
     good = Evaluation.read(home / "good" / "retrained" / EVALUATION).scored_by(task).score
     random_tickets(

@@ -111,7 +111,8 @@ class StudyConfig(TaskOptions):
     ] = None
     eval_batch_size: Annotated[Count, _running("examples at a time when scoring")] = 64
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], _running("of forward passes; auto takes bf16 where it is fast")
+        Literal["auto", "fp32", "bf16", "fp16"],
+        _running("of forward passes; auto takes bf16 where it is fast; fp16 is for GPUs"),
     ] = "auto"
     bootstrap_resamples: Annotated[Count, _running("resamples of each bootstrap interval")] = RESAMPLES
     search: SearchOptions = SearchOptions()

@@ -69,6 +69,7 @@ class Plan:
         workers: processes.
         seconds: of all that is left, in so many processes.
         bytes: of the models that it would write, at most.
+        trainings: of models, among the steps.
     """
 
     left: tuple[tuple[str, float], ...]
@@ -76,6 +77,7 @@ class Plan:
     workers: int
     seconds: float
     bytes: int
+    trainings: int = 0
 
     @classmethod
     def of(cls, left: Iterable[tuple[str, float]], size: int = 0, done: int = 0) -> Self:
@@ -89,15 +91,20 @@ def plan(steps: Sequence[StudyStep], workers: int, seconds: float, model: int) -
     left = left_of(steps)
     shared, here = apart(left)
     # Each process has a share of the cores.
-    slower = (threads(1) / threads(workers)) ** THREADS_POWER
-    expected = makespan(shared, workers) * slower + sum(step.cost for step in here)
+    expected = makespan(shared, workers) * stretch(workers) + sum(step.cost for step in here)
     return Plan(
         tuple((step.what, step.cost * seconds) for step in left),
         len(steps) - len(left),
         workers,
         expected * seconds,
         model * sum(step.models for step in left),
+        sum(step.trains for step in left),
     )
+
+
+def stretch(workers: int) -> float:
+    """Times as long that a step takes in one of so many processes, each with its share of the cores."""
+    return float((threads(1) / threads(workers)) ** THREADS_POWER)
 
 
 _BATCHES = 4

@@ -16,6 +16,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.study.folder_layout import RENEWED, TRANSFER
 from tombola.study.step import StudyStep
 from tombola.study.step_record import MENDED, SCORED, FileStamp, StepRecord
+from tombola.study.training_folder import training_folder
 
 SET_ASIDE = ".set-aside"
 """Folder in a study's with what was made from settings that it has no more. Nothing reads it but a renewal."""
@@ -108,6 +109,14 @@ class Renewal:
                 step.mend_scores()
                 self.mended.append(step)
 
+    def bring(self, step: StudyStep) -> bool:
+        """Copy the result of a step from another study while this one runs; True if there is one.
+
+        What is told of the results stays: it is of these settings.
+        """
+        self._forgotten = True
+        return not step.there() and self._copy(step, step.needs_made()) is not None
+
     def _stale(self, step: StudyStep, changed: set[str]) -> None:
         # One that was killed before it published anything has a record alone.
         if step.there():
@@ -116,6 +125,7 @@ class Renewal:
             self._put(step.result, step.beside)
         else:
             StepRecord.path(step.result).unlink(missing_ok=True)
+            training_folder(step.result).remove()
 
     def forget(self) -> None:
         """Take away what is told of the results: killed from here on, the folder may have those of two settings."""
@@ -131,6 +141,7 @@ class Renewal:
 
     def _put(self, result: Path, beside: Sequence[Path] = ()) -> None:
         self.forget()
+        training_folder(result).remove()
         home = self.folder / SET_ASIDE
         room = next(path for number in itertools.count(1) if not (path := home / str(number)).exists())
         # The result goes first, and the record last: killed between, it is as if it had never been made.

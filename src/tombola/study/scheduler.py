@@ -1,29 +1,40 @@
 """Order in which the steps of a job run: one after the other, or those that may run at once in worker processes."""
 
+import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from tombola.foundations import resources
 from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError, reason
 from tombola.foundations.plurals import plural
 from tombola.foundations.progress import Progress, ProgressBars, ProgressLine
+from tombola.study.claim import Claim
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import StudyStep
-from tombola.study.worker_pool import Worker, WorkerPool, failure
+from tombola.study.worker_pool import Message, Worker, WorkerPool, failure
 
+SOON = 1.0
+"""Seconds between two looks at whether another study has done a step."""
 TRIES = 3
 """Times that a step is tried which is lost with its worker, or runs out of memory."""
 
 
 class Schedule:
-    """Schedule of steps not done: those whose needs are met, and of them first the one that most work waits for."""
+    """Schedule of steps not done: those whose needs are met, and of them first the one that most work waits for.
 
-    def __init__(self, steps: Sequence[StudyStep]) -> None:
+    Args:
+        steps: each after those that it needs.
+        rank: of a step; those of a lower one go first, however much waits for others.
+    """
+
+    def __init__(self, steps: Sequence[StudyStep], rank: Callable[[StudyStep], int] = lambda _: 0) -> None:
         self._steps = tuple(steps)
         self._waiting = list(steps)
         self._missing = {step.result for step in steps}
+        self._rank = rank
         self._chain: dict[Path, float] = {}
         behind: dict[Path, float] = {}
         for step in reversed(steps):
@@ -32,12 +43,25 @@ class Schedule:
             for need in step.needs:
                 behind[need] = max(behind.get(need, 0.0), length)
 
-    def take(self, seed: int | None = None, *, only: bool = False) -> StudyStep | None:
-        """A step that may begin now, of the seed whose model a worker has if there is one, or of that `only`."""
-        ready = [step for step in self._waiting if self._missing.isdisjoint(step.needs)]
-        mine = [step for step in ready if seed is not None and seed_of(step) == seed]
+    def take(self, last: StudyStep | None = None, near: int = 0, but: Set[Path] = frozenset()) -> StudyStep | None:
+        """Take a step that may begin now, but none of these results.
+
+        Args:
+            last: step that a worker had before: one that is near to it goes first.
+            near: how near it must be, see `nearness`.
+            but: results of others.
+        """
+        ready = [step for step in self._waiting if self._missing.isdisjoint(step.needs) and step.result not in but]
+        close = [(nearness(step, last), step) for step in ready]
+        nearest = max((found for found, _ in close), default=0)
+        if nearest < near:
+            return None
         # The longest chain of steps decides when the job ends; among equals the first as listed.
-        chosen = max(mine or ([] if only else ready), key=lambda step: self._chain[step.result], default=None)
+        chosen = min(
+            (step for found, step in close if found == nearest),
+            key=lambda step: (self._rank(step), -self._chain[step.result]),
+            default=None,
+        )
         if chosen is not None:
             self._waiting.remove(chosen)
         return chosen
@@ -54,6 +78,15 @@ class Schedule:
     def put_back(self, step: StudyStep) -> None:
         """Let a step wait again that was taken."""
         self._waiting.append(step)
+
+    def leave(self, step: StudyStep) -> int:
+        """Leave a step that was taken undone; the number of others that need it, which are taken out."""
+        left = {step.result}
+        for other in self._steps:
+            if other in self._waiting and not left.isdisjoint(other.needs):
+                left.add(other.result)
+                self._waiting.remove(other)
+        return len(left) - 1
 
     def drop(self, blocked: Callable[[StudyStep], bool]) -> Iterator[StudyStep]:
         """Take out the steps that are `blocked`, each asked after those that it needs."""
@@ -77,28 +110,35 @@ class StepRunner:
 
 
 class Failures:
-    """Steps that failed, in their order, and the results that are missing for it."""
+    """Steps that failed, in their order, and the results that are missing for it.
 
-    def __init__(self, bars: ProgressBars) -> None:
-        self._bars = bars
+    Args:
+        bars: where they are told of.
+        heard: told of each.
+    """
+
+    def __init__(self, bars: ProgressBars, heard: "Heard") -> None:
+        self._bars, self._heard = bars, heard
         self._errors: list[tuple[StudyStep, Exception]] = []
         self._missing: set[Path] = set()
+        self._stale: set[Path] = set()
         self._waiting = 0
 
     def add(self, step: StudyStep, error: Exception) -> None:
-        """Add a step, and say so at once: what does not need it goes on.
-
-        Raises:
-            StaleError: no other step can be right either.
-        """
+        """Add a step, and say so at once: what does not need it goes on, of a study whose files are others nothing."""
         if isinstance(error, StaleError):
-            raise error
+            if step.study in self._stale:
+                return
+            self._stale.add(step.study)
         self._errors.append((step, error))
         self._missing.add(step.result)
         self._bars.say(f"{step.what} failed: {reason(error, 300)}")
+        self._heard(step, error)
 
     def blocks(self, step: StudyStep) -> bool:
         """True if a step needs one that failed; it is missing then, too."""
+        if step.study in self._stale:
+            return True
         if self._missing.isdisjoint(step.needs):
             return False
         self._missing.add(step.result)
@@ -120,39 +160,100 @@ class Failures:
         raise error
 
 
-def run_here(steps: Iterable[StudyStep], bars: ProgressBars, published: Callable[[], None] = lambda: None) -> None:
-    """Run what is not done, one step after the other, each after those that it needs; call `published` after each.
+Heard = Callable[[StudyStep, Exception | None], None]
+"""Called with a step that is done, or with what it failed of."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Time that the steps of a job may take: what does not fit is left for the next start.
+
+    Attributes:
+        until: it is spent, on the clock of `time.monotonic`.
+        seconds: expected of a step.
+        rank: of a step, as `Schedule` has it: what says most has the lowest.
+    """
+
+    until: float
+    seconds: Callable[[StudyStep], float]
+    rank: Callable[[StudyStep], int]
+
+    def fits(self, step: StudyStep) -> bool:
+        """True if a step that begins now is expected to be done in time."""
+        return time.monotonic() + self.seconds(step) <= self.until
+
+
+def run_here(
+    steps: Sequence[StudyStep], bars: ProgressBars, heard: Heard = lambda *_: None, budget: Budget | None = None
+) -> int:
+    """Run what is not done, one step after the other, each after those that it needs.
+
+    Returns:
+        Number of steps that the budget left.
 
     Raises:
         TombolaError: a step failed, and all that does not need it is done.
     """
-    failures = Failures(bars)
-    _run_here(steps, bars, published, failures)
+    failures = Failures(bars, heard)
+    left = _run_here(steps, bars, heard, failures, budget)
     failures.finish()
+    return left
 
 
 def _run_here(
-    steps: Iterable[StudyStep], bars: ProgressBars, published: Callable[[], None], failures: Failures
-) -> None:
-    runner, line = StepRunner(), ProgressLine(bars)
-    for step in steps:
+    steps: Sequence[StudyStep], bars: ProgressBars, heard: Heard, failures: Failures, budget: Budget | None
+) -> int:
+    runner, line, left = StepRunner(), ProgressLine(bars), set[Path]()
+    for step in steps if budget is None else sorted(steps, key=budget.rank):
         if step.done() or failures.blocks(step):
             bars.skip(step.cost)
-            continue
-        try:
-            with line.step(step.what, cost=step.cost, weight=step.weight):
-                runner.run(step, line)
-        except TombolaError as error:
-            failures.add(step, error)
+        elif budget is not None and (not left.isdisjoint(step.needs) or not budget.fits(step)):
+            left.add(step.result)
         else:
-            published()
+            claim = _await_claim(step, bars)
+            try:
+                if claim.copied:
+                    bars.skip(step.cost)
+                else:
+                    with line.step(step.what, cost=step.cost, weight=step.weight):
+                        runner.run(step, line)
+            except TombolaError as error:
+                failures.add(step, error)
+            else:
+                heard(step, None)
+            finally:
+                claim.release()
+    return len(left)
 
 
-def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, published: Callable[[], None]) -> None:
+def _claim(step: StudyStep) -> Claim | None:
+    return Claim() if step.claim is None else step.claim(step)
+
+
+def _await_claim(step: StudyStep, bars: ProgressBars) -> Claim:
+    told = False
+    while (claim := _claim(step)) is None:
+        if not told:
+            bars.say(f"{step.what}: another study is at it; its result is copied if it is the same")
+            told = True
+        time.sleep(SOON)
+    return claim
+
+
+def run_steps(
+    steps: Sequence[StudyStep],
+    bars: ProgressBars,
+    pool: WorkerPool,
+    heard: Heard = lambda *_: None,
+    budget: Budget | None = None,
+) -> int:
     """Run what is not done in workers, and what must run alone here, when they have ended.
 
     A step that was lost with its worker, or ran out of memory, is tried again, on this machine with one worker fewer
     beside it, and then with none.
+
+    Returns:
+        Number of steps that the budget left.
 
     Raises:
         TombolaError: a step failed, and all that does not need it is done.
@@ -160,57 +261,90 @@ def run_steps(steps: Sequence[StudyStep], bars: ProgressBars, pool: WorkerPool, 
     shared, here = apart(steps)
     left = [step for step in shared if not step.done()]
     bars.skip(sum(step.cost for step in shared) - sum(step.cost for step in left))
-    job = _SharedJob(Schedule(left), pool, bars, lone_steps(steps))
+    job = _SharedJob(left, pool, bars, lone_steps(steps), heard, budget)
     with pool:
-        job.run(published)
-    _run_here(here, bars, published, job.failures)
+        job.run()
+    over = _run_here(here, bars, heard, job.failures, budget)
     job.failures.finish()
+    return over + job.left
 
 
 class _SharedJob:
     """Steps that workers of a pool run."""
 
-    def __init__(self, schedule: Schedule, pool: WorkerPool, bars: ProgressBars, lone: Set[Path]) -> None:
-        self.failures = Failures(bars)
-        self._schedule, self._pool, self._bars, self._lone = schedule, pool, bars, lone
+    def __init__(
+        self,
+        steps: Sequence[StudyStep],
+        pool: WorkerPool,
+        bars: ProgressBars,
+        lone: Set[Path],
+        heard: Heard,
+        budget: Budget | None,
+    ) -> None:
+        self.failures = Failures(bars, heard)
+        self.left = 0
+        self._schedule = Schedule(steps) if budget is None else Schedule(steps, budget.rank)
+        self._pool, self._bars, self._lone, self._heard, self._budget = pool, bars, lone, heard, budget
+        # Where all are of one study whose files are others, what workers do is for nothing.
+        self._one_study = len({step.study for step in steps}) == 1
         # Each worker's share of the cores, which a step has wherever it is tried: results depend on it in last bits.
         self._threads = threads(pool.size)
         self._tries: Counter[Path] = Counter()
         self._told: set[str] = set()
+        self._claims: dict[Path, Claim] = {}
+        self._elsewhere: set[Path] = set()
 
-    def run(self, published: Callable[[], None]) -> None:
+    def run(self) -> None:
+        try:
+            self._give()
+            while self._pool.busy() or self._schedule.waiting:
+                if not self._pool.busy():
+                    self._wait()
+                elif (heard := self._pool.receive(SOON if self._elsewhere else None)) is not None:
+                    self._hear(*heard)
+                else:
+                    self._give()
+        finally:
+            for claim in self._claims.values():
+                claim.release()
+
+    def _wait(self) -> None:
+        """Wait for what others do: with nothing to wait for but a worker, for that."""
+        if self._elsewhere:
+            time.sleep(SOON)
+        else:
+            self._bars.say("waiting for a worker of the cluster")
+            self._pool.await_worker()
         self._give()
-        while self._pool.busy() or self._schedule.waiting:
-            if not self._pool.busy():
-                self._bars.say("waiting for a worker of the cluster")
-                self._pool.await_worker()
+
+    def _hear(self, worker: Worker, message: Message) -> None:
+        match message:
+            case {"advance": int(examples)}:
+                worker.line.advance(examples)
+                for at, values in message.get("points", ()):
+                    worker.line.measured(at, values)
+                # A cluster may have grown.
                 self._give()
-                continue
-            worker, message = self._pool.receive()
-            match message:
-                case {"advance": int(examples)}:
-                    worker.line.advance(examples)
-                    for step, values in message.get("points", ()):
-                        worker.line.measured(step, values)
-                    # A cluster may have grown.
-                    self._give()
-                case {"note": str(text)}:
-                    worker.line.note(text)
-                case {"warning": str(text)}:
-                    if text not in self._told:
-                        self._told.add(text)
-                        warnings.warn(text, stacklevel=2)
-                case {"done": _}:
-                    self._schedule.finish(worker.finished())
-                    # The others have work before this process reads the results.
-                    self._give()
-                    published()
-                case _:
-                    self._failed(worker, failure(worker, message), lost="lost" in message)
-                    self._give()
+            case {"note": str(text)}:
+                worker.line.note(text)
+            case {"warning": str(text)}:
+                if text not in self._told:
+                    self._told.add(text)
+                    warnings.warn(text, stacklevel=2)
+            case {"done": _}:
+                step = worker.finished()
+                self._release(step)
+                self._schedule.finish(step)
+                # The others have work before this process reads the results.
+                self._give()
+                self._heard(step, None)
+            case _:
+                self._failed(worker, failure(worker, message), lost="lost" in message)
+                self._give()
 
     def _failed(self, worker: Worker, error: Exception, *, lost: bool) -> None:
         step = worker.give_up()
+        self._release(step)
         if lost or isinstance(error, MemoryRanOutError):
             # What it holds of memory is given back at once.
             self._pool.dismiss(worker)
@@ -220,26 +354,49 @@ class _SharedJob:
                 self._bars.say(f"{step.what}: {reason(error, 300)}; it is tried again, with less beside it")
                 self._schedule.put_back(step)
                 return
+        if isinstance(error, StaleError) and self._one_study:
+            self._heard(step, error)
+            raise error
         self.failures.add(step, error)
         for blocked in self._schedule.drop(self.failures.blocks):
             self._bars.skip(blocked.cost)
 
+    def _release(self, step: StudyStep) -> None:
+        self._claims.pop(step.result, Claim()).release()
+
     def _give(self) -> None:
-        """Give idle workers what may begin: first what they have the model for, then anything."""
+        """Give idle workers what may begin: first what is near to what they have at hand, then anything."""
+        self._elsewhere.clear()
         while len(self._pool.workers) > self._pool.size and (idle := self._pool.idle()):
             self._pool.dismiss(idle[0])
-        for only in (True, False):
+        for near in (2, 1, 0):
             for worker in self._pool.idle():
-                step = self._schedule.take(worker.seed, only=only)
+                step = self._take(worker.last, near)
                 if step is not None:
                     self._submit(worker, step)
-        while self._pool.can_start() and (step := self._schedule.take()) is not None:
+        while self._pool.can_start() and (step := self._take()) is not None:
             self._submit(self._pool.start(ProgressLine(self._bars), self._threads), step)
 
+    def _take(self, last: StudyStep | None = None, near: int = 0) -> StudyStep | None:
+        """Take a step that a worker can begin; what another study has made is copied on the way."""
+        while (step := self._schedule.take(last, near, self._elsewhere)) is not None:
+            if self._budget is not None and not self._budget.fits(step):
+                self.left += 1 + self._schedule.leave(step)
+            elif (claim := _claim(step)) is None:
+                self._elsewhere.add(step.result)
+                self._schedule.put_back(step)
+            elif claim.copied:
+                claim.release()
+                self._bars.skip(step.cost)
+                self._schedule.finish(step)
+                self._heard(step, None)
+            else:
+                self._claims[step.result] = claim
+                return step
+        return None
+
     def _submit(self, worker: Worker, step: StudyStep) -> None:
-        self._pool.submit(
-            worker, step, seed_of(step), resources.cores() if step.result in self._lone else self._threads
-        )
+        self._pool.submit(worker, step, resources.cores() if step.result in self._lone else self._threads)
 
 
 def lone_steps(steps: Sequence[StudyStep]) -> set[Path]:
@@ -266,6 +423,13 @@ def apart(steps: Sequence[StudyStep]) -> tuple[list[StudyStep], list[StudyStep]]
     return shared, here
 
 
-def seed_of(step: StudyStep) -> int | None:
-    """The seed whose full model a step may use; None if it uses none."""
+def nearness(step: StudyStep, other: StudyStep | None) -> int:
+    """Nearness of a step to another one: 2 of the same seed, whose model is at hand, 1 of the same study, else 0."""
+    if other is None or step.study != other.study:
+        return 0
+    same = None not in (step.context, other.context) and _seed(step) == _seed(other)
+    return 2 if same else 1
+
+
+def _seed(step: StudyStep) -> int | None:
     return None if step.context is None else step.context.seed_folder.seed

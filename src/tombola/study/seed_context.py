@@ -15,6 +15,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.parameters import count_parameters
 from tombola.foundations.atomic_files import write_bytes, write_json
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.launcher import shards_models
 from tombola.foundations.progress import Progress
 from tombola.metrics import statistics
 from tombola.pruning.evaluation import Evaluation, evaluate
@@ -25,6 +26,7 @@ from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Predictions, Task
 from tombola.tasks.capabilities import GeneratedTexts, GeneratesImages, GeneratesTexts, GenerationSettings
 from tombola.tickets.ticket import Ticket
+from tombola.training.kept_training import TrainingFolder
 from tombola.training.loop import retrain
 
 
@@ -78,14 +80,17 @@ class SeedContext:
         folder = self.seed_folder.updated(method)
         return self.load(folder) if folder.is_dir() else None
 
-    def trained(self, ticket: Ticket, progress: Progress, initial_model: nn.Module | None = None) -> Subnetwork:
+    def trained(
+        self, ticket: Ticket, progress: Progress, keep: TrainingFolder, initial_model: nn.Module | None = None
+    ) -> Subnetwork:
         """The ticket, rewound (or as it is in `initial_model`) and trained with the study's recipe and this seed."""
         setting, config, seed = self.setting, self.config, self.seed_folder.seed
         model = initial_model or config.rewinding.load(
             setting.task, config.model, seed=seed, full=self.seed_folder.full
         )
-        return retrain(
-            model.to(setting.device),
+        # Where the launcher spreads models, none has to hold all of it on its GPU, with its gradients and moments.
+        part = retrain(
+            model.to("cpu" if shards_models() else setting.device),
             ticket,
             setting.task,
             config.recipe,
@@ -93,8 +98,11 @@ class SeedContext:
             first_step=config.rewinding.step,
             low_rank=config.low_rank,
             precision=setting.precision,
+            keep=keep,
             progress=progress,
         )
+        part.model.to(setting.device)
+        return part
 
     def model(self) -> nn.Module:
         """The fine-tuned full model."""

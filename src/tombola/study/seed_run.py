@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import shutil
 import time
 import warnings
@@ -22,6 +23,7 @@ from tombola.study.folder_layout import COST, EVALUATION, SAVED, SCORES, SEARCH_
 from tombola.study.results import read_row
 from tombola.study.seed_context import SeedContext
 from tombola.study.step import warn_on_failure
+from tombola.study.training_folder import training_folder
 from tombola.subnetworks.subnetwork import Subnetwork, expanded, shrunk, whole
 from tombola.tickets.pruning_methods import in_words
 from tombola.tickets.site_groups import site_groups_of
@@ -63,8 +65,14 @@ class SeedRun(SeedContext):
             if known:
                 shutil.copytree(there, draft, ignore=shutil.ignore_patterns(*SCORES), dirs_exist_ok=True)
             elif task.trained and not given:
-                at_step = (rewinding.step, lambda m: rewinding.save_step(m, draft)) if rewinding.to == "step" else None
-                train(model, task, config.recipe, seed=seed, at_step=at_step, precision=precision, progress=progress)
+                keep = training_folder(self.seed_folder.full)
+                # Beside what is kept of the training, which may go on after that step.
+                save = functools.partial(rewinding.save_step, full=keep.path)
+                at_step = (rewinding.step, save) if rewinding.to == "step" else None
+                how = functools.partial(train, seed=seed, at_step=at_step, precision=precision)
+                how(model, task, config.recipe, keep=keep, progress=progress)
+                if at_step is not None:
+                    rewinding.step_file(keep.path).rename(rewinding.step_file(draft))
             self.write_score(draft, whole(model), "full", "none", started, progress)
             if config.search_split == "train":
                 self.evaluate(whole(model), "search", progress, importance=True).write(draft / SEARCH_EVALUATION)
@@ -78,7 +86,7 @@ class SeedRun(SeedContext):
         config = self.config
         # A killed search may have left a model that goes with no ticket.
         shutil.rmtree(self.seed_folder.updated(method), ignore_errors=True)
-        on_dev = config.search_split == "dev"
+        on_dev, keep = config.search_split == "dev", training_folder(self.seed_folder.ticket(method, "good"))
         full = self.seed_folder.full / (EVALUATION if on_dev else SEARCH_EVALUATION)
         with self._beyond_guessing():
             found = search_ticket(
@@ -88,7 +96,7 @@ class SeedRun(SeedContext):
                 options=config.search_options,
                 evaluation=self.setting.evaluation(progress, config.searched),
                 full=Evaluation.read(full) if full.is_file() else None,
-                retrain=(lambda ticket: self.trained(ticket, progress)) if config.iterative else None,
+                retrain=(lambda ticket: self.trained(ticket, progress, keep)) if config.iterative else None,
                 seed=self.seed_folder.seed,
             )
         found = dataclasses.replace(found, good=self.with_provenance(found.good, "good", method))
@@ -174,7 +182,8 @@ class SeedRun(SeedContext):
             groups = site_groups_of(self.setting.anatomy, method)
             drawn = controls.bernoulli(good, self.seed_folder.seed, groups, draw="retrained")
             ticket = self.with_provenance(drawn, name, method)
-        self.publish_retrained(method, name, self.trained(ticket, progress, initial_model), started, progress)
+        part = self.trained(ticket, progress, training_folder(folder / "retrained"), initial_model)
+        self.publish_retrained(method, name, part, started, progress)
 
     def publish_retrained(
         self,

@@ -16,6 +16,7 @@ from tombola.study.folder_layout import COST, SAVED, STAGES, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import IMPORTANCE_COST, TRAINING_COST, StudyStep, search_cost
+from tombola.study.training_folder import training_folder
 from tombola.subnetworks.subnetwork import shrunk
 from tombola.tickets.kinds import SUPER_TICKETS
 from tombola.tickets.pruning_methods import METHODS, in_words, pruning_method
@@ -138,6 +139,8 @@ def _draw(good: Sequence[Path], context: SeedContext, place: Path, _: Progress) 
 def _score(context: SeedContext, place: Path, home: Path, stage: str, progress: Progress) -> None:
     started = time.perf_counter()
     ticket = Ticket.load(place)
-    part = context.trained(ticket, progress) if stage == "retrained" else shrunk(context.model(), ticket)
-    with publish(home / stage) as draft:
+    result, trains = home / stage, stage == "retrained"
+    keep = training_folder(result)
+    part = context.trained(ticket, progress, keep) if trains else shrunk(context.model(), ticket)
+    with publish(result) as draft:
         context.write_score(draft, part, place.name, stage, started, progress)

@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 
-from tombola.foundations.errors import TombolaError, memory_errors, reason
+from tombola.foundations.errors import DiskError, TombolaError, memory_errors, reason, system_errors
 from tombola.foundations.progress import Progress
 from tombola.foundations.settings import settings_read
+from tombola.study.claim import Claim
 from tombola.study.folder_layout import STAGES
 from tombola.study.omitted_analyses import OmittedAnalysis
 from tombola.study.seed_context import SeedContext
 from tombola.study.step_record import MENDED, FileStamp, StepRecord
+from tombola.study.study_facts import computed_on
+from tombola.study.training_folder import training_folder
 from tombola.tickets.pruning_methods import pruning_method
 
 TRAINING_COST = 2.2
@@ -53,6 +57,8 @@ class StudyStep:
         models: number of models that it writes, at most.
         trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
+        study: folder of the study that it is of.
+        claim: claim it before it runs, see `tombola.study.step_locks`; None where no other study can make its result.
     """
 
     what: str
@@ -72,6 +78,8 @@ class StudyStep:
     models: int = 0
     trained: Path | None = None
     unchanged: Callable[[], None] | None = None
+    study: Path = Path()
+    claim: "Callable[[StudyStep], Claim | None] | None" = None
 
     def __call__(self, progress: Progress) -> None:
         """Compute and publish the result; an analysis that cannot be made is left out, with a warning."""
@@ -87,8 +95,9 @@ class StudyStep:
         _, _, plain = self.what.rpartition(": ")
         optional = warn_on_failure(f"{plain} left out", self._leave_out) if self.analysis else contextlib.nullcontext()
         doing = f"stopped at the step {self.what!r}, finished ones are kept"
-        with self._named(), optional, memory_errors(doing), settings_read() as names:
+        with self._named(), system_errors(), optional, memory_errors(doing), settings_read() as names:
             self.run(progress)
+        training_folder(self.result).remove()
         try:
             if self.unchanged is not None:
                 self.unchanged()
@@ -97,7 +106,11 @@ class StudyStep:
             StepRecord.path(self.result).unlink(missing_ok=True)
             raise
         read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
-        self._list(dataclasses.replace(record, settings=read))
+        self._list(dataclasses.replace(record, settings=read, computed_on=computed_on(self._device)))
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.context is None else self.context.setting.device
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -146,6 +159,11 @@ class StudyStep:
     def there(self) -> bool:
         """True if its result stands there, whole or damaged; nothing is written, as `done` may."""
         return self.result.is_file() if self.result.suffix else self.result.is_dir()
+
+    @property
+    def trains(self) -> bool:
+        """True if it fine-tunes a model, or trains a ticket again."""
+        return self.what.rpartition(": ")[2].startswith(("fine-tune", "retrain")) and not self.in_passing
 
     def needs_made(self) -> dict[str, str]:
         """Identities of the results that it needs, of those that a step made; by their paths from its own folder."""
@@ -232,10 +250,16 @@ def warn_on_failure(what: str, told: Callable[[str], None] | None = None) -> Ite
     """Turn a failure of something optional into a warning, which `what` begins: it does not take the study along.
 
     The reason is `told` too.
+
+    Raises:
+        DiskError: what the operating system did not let be read or written is no reason to leave it out.
     """
     try:
         yield
     except (TombolaError, SafetensorError, OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno is not None):
+            # It could be made, and will be when the disk is mended.
+            raise
         why = reason(error, 300)
         warnings.warn(f"{what}: {why}", stacklevel=2)
         if told is not None:

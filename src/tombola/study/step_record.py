@@ -49,11 +49,13 @@ class StepRecord(JsonRecord):
         settings: that it read, by their names, local files by their content; while it runs, all that there are.
         needs: the results that it needed, by their paths from its own folder → their `identity`.
         files: that it published, by their paths from its own folder; None until it has listed them.
+        computed_on: what its last digits depend on beside all this, see `tombola.study.study_facts.computed_on`.
     """
 
     settings: Mapping[str, object]
     needs: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[InnerPath, FileStamp] | None = None
+    computed_on: str = ""
 
     @classmethod
     def path(cls, result: Path) -> Path:
@@ -63,8 +65,13 @@ class StepRecord(JsonRecord):
     @classmethod
     def of(cls, result: Path) -> Self | None:
         """The record of a result; None where there is none, or one that cannot be read."""
+        return cls.read_if_whole(cls.path(result))
+
+    @classmethod
+    def read_if_whole(cls, path: Path) -> Self | None:
+        """The record in a file; None where it cannot be read."""
         with contextlib.suppress(TombolaError):
-            return cls.read(cls.path(result))
+            return cls.read(path)
         return None
 
     @property

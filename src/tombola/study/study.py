@@ -1,27 +1,23 @@
 """A study: every step is loaded if it is there, else computed and published whole; rows and verdicts come last."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
 import json
-import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
-
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import count_parameters
-from tombola.foundations.atomic_files import read_json, sweep_drafts, work_alone
-from tombola.foundations.curves import check_tracker, tracked
-from tombola.foundations.errors import StaleError, TombolaError, memory_errors
+from tombola.foundations.atomic_files import clear_drafts, read_json, work_alone
+from tombola.foundations.curves import check_tracker
+from tombola.foundations.errors import StaleError, TombolaError, memory_errors, reason
 from tombola.foundations.plurals import plural
-from tombola.foundations.precision import Precision, deterministic
-from tombola.foundations.progress import ProgressBars
+from tombola.foundations.precision import Precision
 from tombola.foundations.settings import settings_read
 from tombola.foundations.shown import Shown
 from tombola.pruning.importance_methods import IMPORTANCES
@@ -29,16 +25,18 @@ from tombola.pruning.search.guessing import check_labels
 from tombola.pruning.weight_criteria import CRITERIA, WeightCut, prunable_anatomy
 from tombola.study.analysis_steps import analysis_steps
 from tombola.study.config import ALL, ANALYSES, TRUST, StudyConfig
-from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan, worker_count
+from tombola.study.estimates import Plan, announce, announcement, pass_seconds, plan
 from tombola.study.folder_layout import MOST_SEEDS, SAVED, CrossSeedFolder, SeedFolder, check_links
 from tombola.study.renewal import SET_ASIDE, Renewal
-from tombola.study.scheduler import run_here, run_steps
 from tombola.study.seed_context import SeedContext, Setting
 from tombola.study.seed_run import SeedRun
 from tombola.study.seed_steps import cross_seed_steps, seed_steps
 from tombola.study.step import StudyStep
+from tombola.study.step_list import STEPS, ListedStep, StepList
+from tombola.study.step_locks import StepLocks
+from tombola.study.studies_run import StudiesRun
 from tombola.study.study_folder import Stage, StudyFolder
-from tombola.study.worker_pool import Job, WorkerPool, address_of
+from tombola.study.worker_pool import address_of
 from tombola.tasks.base import Task
 from tombola.tasks.capabilities import GeneratesImages
 from tombola.tasks.registry import is_installed
@@ -60,8 +58,6 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
-MOST_WORKERS = 1000
-"""Workers of a cluster that a study takes, at most."""
 CHANGED = (
     "the model or the data changed while the study ran; start again: what was made before is kept, and made anew if it "
     "is of others"
@@ -83,6 +79,7 @@ class Study(Shown):
         workers: processes that run steps which do not need each other; with 1, this one runs all. `auto`: on a CPU as
             many as cores, memory and steps allow, else one for each GPU. No part of the hash: results differ by
             rounding at most, as the threads of each do.
+        label: before the names of its steps, where there are several studies.
         cluster: address of a Dask scheduler, `tls://HOST:8786`, or the path of a scheduler file: its workers, which see
             the same folders under the same names, run the steps in place of processes of this machine.
         track: name of one of accelerate's trackers (`tensorboard`, `wandb`, `mlflow`, `trackio`, ...) that is given
@@ -102,8 +99,13 @@ class Study(Shown):
         command: str = "",
         workers: int | Literal["auto"] = 1,
         cluster: str | None = None,
+        label: str = "",
         track: str | None = None,
     ) -> None:
+        if not isinstance(config, StudyConfig):
+            raise TombolaError(f'give a configuration, as StudyConfig.of("quick"), not {config!r:.80}')
+        if isinstance(seeds, int):
+            raise TombolaError(f"seeds must be a list, as [{seeds}], not {seeds}")
         if workers != "auto" and workers < 1:
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
@@ -121,6 +123,7 @@ class Study(Shown):
         if save not in SAVED:
             raise TombolaError(f"cannot save {save!r}; choose {', '.join(SAVED)}")
         self.save = save
+        self.label = label
         self.workers = workers
         self.cluster = None if cluster is None else address_of(cluster)
         self.track = track
@@ -131,6 +134,10 @@ class Study(Shown):
         self._inputs: dict[int, Mapping[str, object]] = {}
         self.folder = self._place(Path(out))
         self.layout = StudyFolder(self.folder, self.config)
+        self._claim = StepLocks(self.folder, self.config.name, self._others).claim if self._is_ours else None
+        self._workers, self._stale = 1, False
+        self._renewed = Renewal(self.folder)
+        self._listed = StepList(())
 
     def __repr__(self) -> str:
         return f"Study({self.folder.name}, seeds {', '.join(map(str, self.seeds))}, in {self.folder.parent})"
@@ -181,12 +188,11 @@ class Study(Shown):
         Raises:
             TombolaError: something the user can mend.
         """
-        self._check()
+        self.check()
         if not self._changed():
             self._check_saved()
-        steps, model = self.steps(), self.task.load(self.config.model, seed=0).to(self.device)
-        seconds = pass_seconds(model, self.task, self._setting.precision)
-        return plan(steps, self.worker_count(steps), seconds, 4 * self._model[1])
+        steps = self.steps()
+        return plan(steps, self.worker_count(steps), self.pass_seconds(), 4 * self.parameters)
 
     @memory_errors()
     def run(self) -> Path:
@@ -195,14 +201,39 @@ class Study(Shown):
         Raises:
             TombolaError: something the user can mend; whatever was finished stays.
         """
-        self._check()
-        with work_alone(self.folder), deterministic(self.device):
-            sweep_drafts(self.folder)
-            renewed = self._renew()
-            self._check_saved()
-            return self._run(renewed)
+        self.check()
+        with self.at_work() as steps:
+            self._alone.run({self.folder: steps})
+        return self.folder
 
-    def _check(self) -> None:
+    @property
+    def _alone(self) -> StudiesRun:
+        return StudiesRun([self], self.folder, self.workers, self.cluster, track=self.track)
+
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[list[StudyStep]]:
+        """Hold the folder of a study that was checked, and yield its steps; in the end rows and verdicts are written.
+
+        Raises:
+            BusyError: another process is at work on it.
+            TombolaError: what is there is not what was written.
+        """
+        with work_alone(self.folder):
+            clear_drafts(self.folder)
+            self._renewed = self._renew()
+            self._check_saved()
+            self._stale = False
+            try:
+                yield self.steps()
+            except TombolaError:
+                # Of what does not need what failed there are results too.
+                if not self._stale:
+                    with contextlib.suppress(TombolaError):
+                        self._finish()
+                raise
+            self._finish()
+
+    def check(self) -> None:
         """Open data and model, before anything is written: bad input leaves no trace."""
         _ = self.task, self.anatomy
         for split in dict.fromkeys(("dev", self.config.searched)):
@@ -287,69 +318,81 @@ class Study(Shown):
             found.forget()
         return found
 
+    @property
+    def _is_ours(self) -> bool:
+        """True if the folder is named by Tombola and not by the user."""
+        return self.folder.name == f"{self.config.name}-{self.hash}"
+
     def _others(self) -> list[Path]:
-        """Folders of other studies beside this one's, where that is named by Tombola and not by the user."""
-        if self.folder.name != f"{self.config.name}-{self.hash}":
+        """Folders of other studies beside this one's, where others may be looked for."""
+        if not self._is_ours:
             return []
         beside = sorted(path for path in self.folder.parent.glob("*/") if path != self.folder)
         beside = [path for path in beside if (path / "study.json").is_file()]
         return [*beside, *(room for path in beside for room in sorted(path.glob(f"{SET_ASIDE}/*/")))]
 
-    def _run(self, renewed: Renewal) -> Path:
-        steps = self.steps()
-        workers = self.worker_count(steps)
-        # What is studied, and with what: now, and in the end with the rows that there are then.
-        describe = functools.partial(self.layout.describe, self._setting, self.seeds, self.command, workers, self.hash)
-        done = sum(step.done() for step in steps)
-        describe()
+    def begin(self, steps: Sequence[StudyStep], workers: int) -> None:
+        """Write what is studied before the first step, which so many workers run, and say what there is to do."""
+        self._workers, done = workers, sum(step.done() for step in steps)
+        self._describe()
+        self._listed = StepList([ListedStep(self._plain(one), self._inner(one.result)) for one in steps])
+        self._listed.write(self.folder / STEPS)
         # Whoever looks before the first step is done finds what is true of these settings.
         self.layout.write_rows()
         if done < len(steps):
             (self.folder / "verdicts.json").unlink(missing_ok=True)
-        if renewed:
-            announce(renewed.line(steps))
+        label = f"{self.label}: " if self.label else ""
+        if self._renewed:
+            announce(f"{label}{self._renewed.line(steps)}")
         elif done:
-            announce(f"{done} of {len(steps)} steps are done" if done < len(steps) else f"all {done} steps are done")
+            parts = f"{done} of {len(steps)} steps are done" if done < len(steps) else f"all {done} steps are done"
+            announce(f"{label}{parts}")
         if long := [step for step in steps if step.analysis in ASKED_FOR and not step.done()]:
-            model = self.task.load(self.config.model, seed=0).to(self.device)
-            announce(announcement(long, pass_seconds(model, self.task, self._setting.precision)))
-        cost = sum(step.cost for step in steps)
-        with (
-            tracked(self.track, self.folder) as curves,
-            ProgressBars("study", cost, curves=curves, done=done) as bars,
-        ):
-            if workers == 1:
-                run_here(steps, bars, self.layout.write_rows)
-            else:
-                self._share(steps, bars, workers)
+            announce(f"{label}{announcement(long, self.pass_seconds())}")
+
+    def heard(self, step: StudyStep, error: Exception | None) -> None:
+        """Keep the files at the top up to date with a step that is done, or that failed."""
+        if error is None:
+            self.layout.write_rows()
+            return
+        self._stale |= isinstance(error, StaleError)
+        self._listed = self._listed.with_failure(self._plain(step), reason(error, 300).removeprefix(f"{self.label}: "))
+        self._listed.write(self.folder / STEPS)
+
+    @property
+    def failed(self) -> bool:
+        """True if a step failed in the last run."""
+        return bool(self._listed.failed)
+
+    def _plain(self, step: StudyStep) -> str:
+        return step.what.removeprefix(f"{self.label}: ")
+
+    def _inner(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+    def _describe(self) -> None:
+        """Write what is studied, and with what: as it begins, and in the end with the rows that there are then."""
+        self.layout.describe(self._setting, self.seeds, self.command, self._workers, self.hash)
+
+    def _finish(self) -> None:
         self.layout.write_rows()
         self.layout.write_verdicts(self.task, self._judged)
-        describe()
-        return self.folder
+        self._describe()
+
+    def pass_seconds(self) -> float:
+        """Seconds of a forward pass of one example, as measured now."""
+        model = self.task.load(self.config.model, seed=0).to(self.device)
+        return pass_seconds(model, self.task, self._setting.precision)
 
     def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""
+        return self._alone.worker_count(steps)
+
+    def only_here(self) -> str | None:
+        """Reason, as a clause, why no other process can run the study: of what was put in here alone; or None."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
-        made = type(self) is Study and self.task is self._opened
-        if (here := self._only_here() if made else "its task was not made from its settings") is not None:
-            if self.workers not in ("auto", 1) or self.cluster is not None:
-                warnings.warn(f"the study runs in one process, as {here}", stacklevel=3)
-            return 1
-        if self.cluster is not None:
-            return MOST_WORKERS
-        if self.workers != "auto":
-            return self.workers
-        return worker_count(steps, self._model[1]) if self.device.type == "cpu" else max(1, len(self._gpus()))
-
-    def _gpus(self) -> tuple[str, ...]:
-        """Indices of the GPUs of this machine, each for a worker of its own, where the user names none."""
-        if str(self.device) != "cuda":
-            return ()
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        return tuple(visible.split(",")) if visible else tuple(map(str, range(torch.cuda.device_count())))
-
-    def _only_here(self) -> str | None:
-        """Reason, as a clause, why no other process can run the study: of what was registered here alone; or None."""
+        if type(self) is not Study or self.task is not self._opened:
+            return "its task was not made from its settings"
         criteria = {one.criterion for one in map(pruning_method, self.config.methods)} - {""}
         if not is_installed(self.config.regime):
             return "its regime is in no other"
@@ -357,26 +400,23 @@ class Study(Shown):
             return "its importance is in no other"
         return None if all(map(CRITERIA.is_installed, criteria)) else "its criterion is in no other"
 
-    def _share(self, steps: Sequence[StudyStep], bars: ProgressBars, workers: int) -> None:
-        job = {
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the whole model."""
+        return self._model[1]
+
+    def made_of(self) -> dict[str, object]:
+        """JSON values of which a worker makes the same study, see `tombola.study.worker_steps.run_step`."""
+        return {
             # The device by its full name: the configuration has only its kind.
             "config": {**self.config.settings(), "device": str(self.device), TRUST: self.config.trust_remote_code},
             "folder": str(self.folder),
+            "label": self.label,
             "seeds": list(self.seeds),
             "save": self.save,
             "digest": self.digest,
             "shared_state": self.task.shared_state(),
         }
-        try:
-            run_steps(
-                steps,
-                bars,
-                WorkerPool(Job(job, self.folder, self._gpus()), workers, self.cluster),
-                self.layout.write_rows,
-            )
-        finally:
-            # Of workers that were stopped in the middle of a step.
-            sweep_drafts(self.folder)
 
     def steps(self) -> list[StudyStep]:
         """Steps, each after those that it needs: seed by seed, and then what is asked of all seeds."""
@@ -390,14 +430,15 @@ class Study(Shown):
 
     def _seed_steps(self, setting: Setting, seed: int) -> Iterator[StudyStep]:
         run = SeedRun(setting, self.seed_folder(seed))
-        label = f"seed {seed}: " if len(self.seeds) > 1 else ""
+        label = "".join(f"{one}: " for one in (self.label, f"seed {seed}" if len(self.seeds) > 1 else "") if one)
         for step in (*seed_steps(run), *analysis_steps(run)):
             yield dataclasses.replace(self._with_inputs(step, seed), what=label + step.what)
 
     def _cross_seed_steps(self, setting: Setting, survivors: CrossSeedFolder) -> Iterator[StudyStep]:
         contexts = [SeedContext(setting, one) for one in survivors.seed_folders]
         for step in cross_seed_steps(contexts, survivors):
-            yield self._with_inputs(step, (step.context or contexts[0]).seed_folder.seed)
+            found = self._with_inputs(step, (step.context or contexts[0]).seed_folder.seed)
+            yield dataclasses.replace(found, what=f"{self.label}: {step.what}") if self.label else found
 
     def _with_inputs(self, step: StudyStep, seed: int) -> StudyStep:
         if seed not in self._inputs:
@@ -406,7 +447,14 @@ class Study(Shown):
         # A task that was put in by hand may depend on any.
         read = self._read if self.task is self._opened else settings
         read = {*read, *(f"criterion of {part}" for part in step.result.parts)}
-        return dataclasses.replace(step, settings=settings, read=frozenset(read), unchanged=self._unchanged)
+        return dataclasses.replace(
+            step,
+            settings=settings,
+            read=frozenset(read),
+            unchanged=self._unchanged,
+            study=self.folder,
+            claim=self._claim,
+        )
 
     def _unchanged(self) -> None:
         if (stamp := self.config.stamp(self.seeds)) == self._stamp:

@@ -1,5 +1,6 @@
 """Facts of a study in `study.json`: what is studied, and with what."""
 
+import functools
 import os
 import platform
 from collections.abc import Mapping
@@ -156,6 +157,14 @@ def machine_facts(device: torch.device, workers: int) -> dict[str, object]:
     }
 
 
+def computed_on(device: torch.device) -> str:
+    """Device, processor and version of PyTorch of this process, on which the last digits of a result depend."""
+    named = machine_facts(device, 1)
+    where = named["processor"] if device.type == "cpu" else f"{named['device']}, {named['processor']}"
+    return f"{where}, PyTorch {version('torch')}"
+
+
+@functools.cache
 def _processor() -> str:
     """The processor's own name where the system tells it, else its architecture."""
     try:

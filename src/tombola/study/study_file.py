@@ -55,12 +55,17 @@ class StudyFile:
         values = read_yaml(path, "write settings, one `name: value` a line")
         if not isinstance(values, dict):
             raise TombolaError(f"{path} must hold settings, one `name: value` a line")
+        return cls.of(values, str(path), preset, **flat)
+
+    @classmethod
+    def of(cls, values: Mapping[Any, Any], where: str, preset: str | None = None, **flat: Any) -> Self:
+        """The study of a mapping as a file holds it, whose errors begin with `where`; otherwise as `read`."""
         if TRUST in values:
-            raise TombolaError(f"{path}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
-        given = {name: values.pop(name, None) for name in RUN if name != "preset"}
-        own, known = values.pop("preset", "quick"), all_settings()
+            raise TombolaError(f"{where}: {TRUST} is no setting of a file; give --{TRUST.replace('_', '-')} each time")
+        given, own, known = {name: values.get(name) for name in RUN}, values.get("preset", "quick"), all_settings()
         try:
-            settings = {str(name): _value(known.get(str(name)), value) for name, value in values.items()}
+            named = {str(name): value for name, value in values.items() if name not in RUN}
+            settings = {name: _value(known.get(name), value) for name, value in named.items()}
             found = StudyConfig.of(preset or own, **{**settings, **flat})
             return cls(
                 found,
@@ -70,7 +75,7 @@ class StudyFile:
                 _workers(given["workers"]),
             )
         except TombolaError as error:
-            raise TombolaError(f"{path}: {error}") from None
+            raise TombolaError(f"{where}: {error}") from None
 
 
 def _value(setting: SettingField | None, value: object) -> object:

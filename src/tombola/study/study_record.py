@@ -24,6 +24,8 @@ def read_record(folder: Path, *, whole: bool = False) -> Mapping[str, Any]:
     """
     check_folder(folder, "give the folder of a study, or make one with `tombola study`")
     if not (folder / NAME).is_file():
+        if inside := sorted(folder.glob(f"*/{NAME}")):
+            raise TombolaError(f"{folder} is no study, it holds {len(inside)}; name one, such as {inside[-1].parent}")
         if not whole and any(folder.rglob("good/ticket.json")):
             raise TombolaError(
                 f"{folder} holds tickets without scores; give one a score with `tombola score --ticket {folder} --out "

@@ -192,7 +192,7 @@ class _Source:
         if retrains and setting.task.trained and self.trained is not None:
             # The full model must have been trained as the ticket is going to be.
             there |= (trained := self.trained.settings())
-            recipe = ("train_rows", *(one.name for one in setting_fields(Recipe)))
+            recipe = ("train_rows", *(one.name for one in setting_fields(Recipe) if not one.neutral))
             names += [name for name in recipe if trained[name] != here[name]]
             final = setting.config.rewinding.to == "final"
             if not (self.has_model(setting) if final else _same(setting.config.model, self.trained.model)):

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from tombola.analysis.transfer import Scored, Transfer, TransferScores, transferred
 from tombola.architectures.dissect import dissect
-from tombola.foundations.atomic_files import publish, read_json, sweep_drafts, work_alone, write_json, write_lines
+from tombola.foundations.atomic_files import clear_drafts, publish, read_json, work_alone, write_json, write_lines
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.precision import deterministic, resolve_device
@@ -28,6 +28,7 @@ from tombola.study.step import TRAINING_COST, StudyStep
 from tombola.study.step_record import StepRecord
 from tombola.study.study_folder import StudyFolder
 from tombola.study.study_record import NAME, check_together, read_record
+from tombola.study.training_folder import training_folder
 from tombola.tasks.base import Task
 from tombola.tickets.pruning_methods import in_words as method_in_words
 from tombola.tickets.site_groups import site_groups_of
@@ -169,7 +170,7 @@ class TransferStudy:
         tasks = {study.task: study.config.open_task() for study in self.studies}
         with work_alone(self.out), deterministic(resolve_device(self.studies[0].config.device)):
             self._check_out()
-            sweep_drafts(self.out)
+            clear_drafts(self.out)
             steps = [step for target in self.studies for step in self._steps(target, tasks[target.task])]
             renewed = Renewal(self.out)
             # Made of tickets, or of models, that are others now.
@@ -226,7 +227,7 @@ class TransferStudy:
         if name == "random":
             anatomy = context.setting.anatomy
             ticket = controls.random(ticket, context.seed_folder.seed, site_groups_of(anatomy, method), anatomy)
-        trained = context.trained(ticket, progress)
+        trained = context.trained(ticket, progress, training_folder(place))
         with publish(place) as draft:
             context.write_score(draft, trained, name, "retrained", started, progress)
 

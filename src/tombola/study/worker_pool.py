@@ -24,7 +24,7 @@ import psutil
 
 from tombola.foundations import resources
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError, reason
+from tombola.foundations.errors import DiskError, FailedError, MemoryRanOutError, StaleError, TombolaError, reason
 from tombola.foundations.progress import ProgressLine
 from tombola.study.dask_settings import RARELY
 from tombola.study.step import StudyStep
@@ -46,15 +46,15 @@ _Events = queue.SimpleQueue[tuple[str, Message]]
 
 @dataclass(frozen=True)
 class Job:
-    """Study that workers make anew.
+    """Studies that workers make anew.
 
     Attributes:
-        made_of: JSON values, see `tombola.study.worker_steps.run_step`.
-        folder: of the study; what a worker needs for itself is a draft there.
+        made_of: JSON values of each study by its folder, see `tombola.study.worker_steps.run_step`.
+        folder: what a worker needs for itself is a draft there.
         gpus: of this machine, by their indices; each worker has one for itself. Empty where it has none, or they share.
     """
 
-    made_of: Mapping[str, object]
+    made_of: Mapping[Path, Mapping[str, object]]
     folder: Path
     gpus: Sequence[str] = ()
 
@@ -120,13 +120,13 @@ class Worker:
     Attributes:
         name: of the worker, or its address.
         process: where it is one of this machine.
-        seed: of the step that it was given last.
+        last: step that it was given last.
         line: where its progress is shown.
     """
 
     def __init__(self, name: str, process: WorkerProcess | None, line: ProgressLine) -> None:
         self.name, self.process, self.line = name, process, line
-        self.seed: int | None = None
+        self.last: StudyStep | None = None
         self.step: StudyStep | None = None
         self.future: Future[Message] | None = None
         self._used, self._still = 0.0, 0.0
@@ -175,13 +175,14 @@ class WorkerPool:
     They are started as work comes, and all ended when the block ends, however it does.
 
     Args:
-        job: study whose steps they run.
+        job: studies whose steps they run.
         size: number of workers.
         address: of a Dask scheduler whose workers they are, see `address_of`; None for processes of this machine.
     """
 
     def __init__(self, job: Job, size: int, address: str | None = None) -> None:
-        self._job, self._text = job, json.dumps(job.made_of)
+        self._job = job
+        self._made_of = {folder: json.dumps(made_of) for folder, made_of in job.made_of.items()}
         self.size = size
         self._address = address
         self._workers: dict[str, Worker] = {}
@@ -291,14 +292,14 @@ class WorkerPool:
         """Addresses of the cluster's workers that this pool has not taken."""
         return [address for address in self._known if address not in self._workers]
 
-    def submit(self, worker: Worker, step: StudyStep, seed: int | None, threads: int) -> None:
+    def submit(self, worker: Worker, step: StudyStep, threads: int) -> None:
         """Submit a step to a worker, to be run with so many threads."""
         # By its name, as a process's command names its module: it makes the study that asks for it.
         run_step = import_module("tombola.study.worker_steps").run_step
-        worker.step, worker.seed = step, seed
+        worker.step = worker.last = step
         worker.line.start(step.what, cost=step.cost, weight=step.weight)
         # A cluster's workers know how many threads are theirs.
-        given = (self._text, step.what, threads if self._address is None else None)
+        given = (self._made_of[step.study], str(step.result), threads if self._address is None else None)
         future: Future[Message] = self._client.submit(run_step, *given, workers=[worker.name], pure=False, retries=0)
         worker.future = future
         future.add_done_callback(self._ended)
@@ -316,17 +317,19 @@ class WorkerPool:
         if self._address is None:
             self.size = 1 if alone else max(1, self.size - 1)
 
-    def receive(self) -> tuple[Worker, Message]:
+    def receive(self, seconds: float | None = None) -> tuple[Worker, Message] | None:
         """The next message of any worker that has a step, see `tombola.study.worker_steps`.
 
-        A worker that ended, hangs, or left its cluster says `lost`, with a `text`.
+        A worker that ended, hangs, or left its cluster says `lost`, with a `text`. None if nobody says anything for so
+        many seconds, where they are given.
         """
-        while True:
+        until = None if seconds is None else time.monotonic() + seconds
+        while until is None or time.monotonic() < until:
             if time.monotonic() - self._looked >= PAUSE:
                 self._looked = time.monotonic()
                 self._look()
             with contextlib.suppress(queue.Empty):
-                name, message = self._events.get(timeout=PAUSE)
+                name, message = self._events.get(timeout=PAUSE if seconds is None else min(PAUSE, seconds))
                 worker = self._workers.get(name) or next(
                     (one for one in self._workers.values() if one.future is not None and one.future.key == name), None
                 )
@@ -336,6 +339,7 @@ class WorkerPool:
                 # A step that it was given would wait for ever.
                 if worker is not None and "lost" in message:
                     self.dismiss(worker)
+        return None
 
     def _look(self) -> None:
         """Find the workers that a cluster has now, and those that hang."""
@@ -397,7 +401,7 @@ def failure(worker: Worker, message: Message) -> Exception:
         return _loss(message["lost"], at, text)
     if kind in ("OutOfMemoryError", "MemoryRanOutError"):
         return MemoryRanOutError(f"{text.strip().splitlines()[-1]}, or start again with --workers 1")
-    known = {one.__name__: one for one in (TombolaError, FailedError, StaleError)}
+    known = {one.__name__: one for one in (TombolaError, DiskError, FailedError, StaleError)}
     return known[kind](text) if kind in known else RuntimeError(f"a worker process failed {at}\n{text}")
 
 

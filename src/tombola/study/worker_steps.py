@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tombola.foundations.errors import StaleError, TombolaError, memory_errors
+from tombola.foundations.errors import DiskError, StaleError, TombolaError, memory_errors, system_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
@@ -57,7 +57,7 @@ class _Messages:
 
 
 class _Job:
-    """Study of a job, made anew in this process, and its steps by name."""
+    """Study of a job, made anew in this process, and its steps by their results."""
 
     def __init__(self, job: dict[str, Any]) -> None:
         keep_freed_memory()
@@ -65,15 +65,18 @@ class _Job:
             # What there is to say of the study's model and data, the other process has said when it opened them.
             warnings.simplefilter("ignore")
             config = StudyConfig.of("quick", **job["config"])
-            study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"])
+            # In the folder itself, which has its study.json by now.
+            study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"], label=job["label"])
+            if study.folder != Path(job["folder"]):
+                raise DiskError(f"{job['folder']} is not there any more, or cannot be read; start again when it is")
             if study.digest != job["digest"]:
                 raise StaleError(CHANGED)
             study.task.load_shared_state(job["shared_state"])
-        self._steps = {step.what: step for step in study.steps()}
+        self._steps = {str(step.result): step for step in study.steps()}
         self._runner, self._device = StepRunner(), study.device
 
-    def step(self, what: str) -> StudyStep:
-        return self._steps[what]
+    def step(self, result: str) -> StudyStep:
+        return self._steps[result]
 
     def run(self, step: StudyStep, progress: _Messages) -> None:
         with deterministic(self._device):
@@ -85,12 +88,13 @@ def _job(text: str) -> _Job:
     return _Job(json.loads(text))
 
 
-def run_step(job: str, what: str, threads: int | None) -> Message:
+def run_step(job: str, result: str, threads: int | None) -> Message:
     """Run a step of a job, here in a worker of Dask, whose events tell of its progress.
 
     Args:
-        job: JSON of `config`, `folder`, `seeds`, `save`, `digest` and `shared_state`, of which the study is made.
-        what: the step's name.
+        job: JSON of `config`, `folder`, `label`, `seeds`, `save`, `digest` and `shared_state`, of which the study
+            is made.
+        result: path of what the step publishes.
         threads: of PyTorch; None for as many as the worker was started with.
 
     Returns:
@@ -104,10 +108,10 @@ def run_step(job: str, what: str, threads: int | None) -> Message:
     messages = _Messages(lambda message: worker.log_event(TOPIC, {"key": key, **message}))
     torch.set_num_threads(threads or worker.state.nthreads)
     try:
-        with memory_errors(f"the step {what!r}"), warnings.catch_warnings():
+        with system_errors(), memory_errors(f"the step that makes {result}"), warnings.catch_warnings():
             held = _job(job)
             warnings.showwarning = messages.warning
-            held.run(held.step(what), messages)
+            held.run(held.step(result), messages)
     except TombolaError as error:
         return {"error": type(error).__name__, "text": str(error)}
     except Exception as error:

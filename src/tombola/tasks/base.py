@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -38,6 +38,15 @@ class Batch:
     indices: NDArray[np.int64]
     inputs: Mapping[str, Tensor]
     targets: Tensor
+
+    def take(self, places: NDArray[np.int64]) -> Self:
+        """The batch of the examples at these places [examples]; inputs and targets have theirs in the first dimension.
+
+        One whose inputs are laid out otherwise has its own.
+        """
+        chosen = torch.from_numpy(places)
+        inputs = {name: tensor[chosen] for name, tensor in self.inputs.items()}
+        return replace(self, indices=self.indices[places], inputs=inputs, targets=self.targets[chosen])
 
     @property
     def calibration_inputs(self) -> Mapping[str, Tensor]:
@@ -82,6 +91,9 @@ class Task(ABC):
     def unfit(self) -> Mapping[str, str]:
         """Analyses that cannot be asked of it → why, as a sentence; a study leaves them out and says so."""
         return MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title})"
 
     @abstractmethod
     def load(self, source: str, *, seed: int, state: State = "pretrained") -> nn.Module:

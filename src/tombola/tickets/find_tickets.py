@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.errors import TombolaError, check_folder
+from tombola.foundations.errors import TombolaError, check_folder, did_you_mean
 from tombola.tickets.kinds import TICKET_KINDS, TicketKind
 from tombola.tickets.ticket_files import BESIDE, HEAD, MASKS, read_head
 
@@ -111,7 +111,12 @@ def _find(place: Path, ticket: str) -> list[FoundTicket]:
     found = [_look(folder) for folder in _inside(place, ticket)]
     if not found:
         other = sorted({path.parent.name for path in place.rglob(HEAD)} - {"shrunk"})
-        hint = f"there are others, take them with --ticket: {', '.join(other)}" if other else "is it a study's folder?"
+        alike = did_you_mean(ticket, other)
+        hint = (
+            f"{alike}there are others, take them with --ticket: {', '.join(other)}"
+            if other
+            else "is it a study's folder?"
+        )
         raise TombolaError(f"no ticket in a folder {ticket}/ anywhere under {place}; {hint}")
     # Other methods find tickets of the same kind, which are no seeds of one another's.
     standard = [one for one in found if one.method == one.kind]

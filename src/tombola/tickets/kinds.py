@@ -1,6 +1,9 @@
 """Kinds of tickets, by what they remove; and the tickets of a study, by how they are drawn."""
 
+from collections.abc import Collection
 from typing import Literal, get_args
+
+from tombola.foundations.errors import TombolaError, did_you_mean
 
 TicketKind = Literal[
     "heads+mlps",
@@ -23,6 +26,22 @@ def kinds_in_words(kinds: str) -> str:
     """Kinds of sites for people: `heads and MLPs`."""
     *first, last = kinds.replace("mlps", "MLPs").split("+")
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def kind_of(kinds: Collection[str]) -> TicketKind:
+    """Kind of tickets that prune these kinds of sites at once, or weights.
+
+    Raises:
+        TombolaError: there is none.
+    """
+    found = next((one for one in TICKET_KINDS if {*one.split("+")} == {*kinds}), None)
+    if found is None:
+        single = [one for one in TICKET_KINDS if "+" not in one]
+        alike = "".join(did_you_mean(one, single) for one in kinds if one not in single)
+        raise TombolaError(
+            f"cannot prune {' and '.join(kinds) or 'nothing'} at once; {alike}choose of {', '.join(TICKET_KINDS)}"
+        )
+    return found
 
 
 BLOCK = 32

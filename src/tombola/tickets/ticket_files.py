@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from tombola.foundations.errors import TombolaError, reading
+from tombola.foundations.errors import TombolaError, check_folder, reading
 from tombola.foundations.parsing import json_value
 from tombola.tickets.kinds import TICKET_KINDS
 
@@ -26,6 +26,7 @@ def read_head(folder: Path) -> dict[str, Any]:
     Raises:
         TombolaError: no ticket there, or one of its files is damaged or of a newer format.
     """
+    check_folder(folder, "give the folder of a ticket, such as good/")
     path, what = folder / HEAD, f"the ticket in {folder}"
     with reading(what, MEND):
         for one in (path, folder / MASKS):

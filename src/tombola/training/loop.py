@@ -3,25 +3,27 @@
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
 
 from tombola.architectures.dissect import dissect
-from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.launcher import process_count
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress, shown
-from tombola.pruning.evaluation import on_device
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk
 from tombola.tasks.base import Batch, Task
 from tombola.tickets.ticket import Ticket
+from tombola.training.gradient_checkpointing import gradient_checkpointing
+from tombola.training.kept_training import KeptTraining, TrainingFolder
 from tombola.training.lora import LowRank, adapters
 from tombola.training.recipe import Recipe
+from tombola.training.replica import Replica
 
 
 @memory_errors()
@@ -34,54 +36,102 @@ def train(
     first_step: int = 0,
     at_step: tuple[int, Callable[[nn.Module], None]] | None = None,
     precision: Precision = "fp32",
+    keep: TrainingFolder | None = None,
     progress: Progress | bool = SILENT,
 ) -> None:
     """Train a model in place on the task's training split.
 
-    Order of examples and dropout come from `seed` alone, whatever ran before.
+    Order of examples and dropout come from `seed` alone, whatever ran before. Of several processes that a launcher
+    started (`accelerate launch`, `torchrun`) all call this with the same arguments: each passes its part of every
+    batch, rank r with the dropout of seed `seed + r`, and all have the same model in the end.
 
     Args:
-        model: the model, on its device.
+        model: the model, on its device; several processes train it on those that accelerate gives them.
         task: gives data and loss.
         recipe: how.
         seed: of order and dropout.
         first_step: optimizer steps of the recipe to skip, for weights rewound to that step.
-        at_step: (k, callback): call back with the model as it is after k steps.
+        at_step: (k, callback): call back with the model as it is after k steps; not again where a kept training goes on
+            after them.
         precision: of the forward passes.
+        keep: folder that keeps a training of more than ten minutes: the next call with the same arguments goes on from
+            there. Whoever has published what comes of it removes it.
         progress: counts examples; True for a bar on stderr.
 
     Raises:
         TombolaError: the loss is no longer finite, or there is nothing to train.
     """
-    recipe = recipe or Recipe()
+    # A parameter's own hooks, which keep its zeros, are not those of its shards.
+    masks = _masks(model, sparse_ticket(model)) if process_count() > 1 else {}
+    _train(model, task, recipe or Recipe(), masks, seed, first_step, at_step, precision, keep, progress)
+
+
+# Many parameters: those of `train` and one more.
+def _train(
+    model: nn.Module,
+    task: Task,
+    recipe: Recipe,
+    masks: Mapping[str, Tensor],
+    seed: int,
+    first_step: int,
+    at_step: tuple[int, Callable[[nn.Module], None]] | None,
+    precision: Precision,
+    keep: TrainingFolder | None,
+    progress: Progress | bool,
+) -> None:
+    """`train`, with gradients masked: name of the parameter → 1 where it has one."""
     total = recipe.steps(task.size("train"))
     _check_reached("rewind to", first_step, total)
     _check_reached("save", 0 if at_step is None else at_step[0], total)
-    device = device_of(model)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer, factor = _optimizer(parameters, recipe, device), _linear(recipe, total, first_step)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     training = model.training
     model.train()
-    devices = [device] if device.type == "cuda" else []
-    with shown(progress, "training", task.size("train") * recipe.epochs) as counted, torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    with contextlib.ExitStack() as stack:
+        stack.callback(model.train, training)
+        replica = Replica(model, task, functools.partial(_optimizer, recipe), precision)
+        stack.enter_context(gradient_checkpointing(replica.model, recipe.gradient_checkpointing))
+        device, masked = replica.device, replica.masks(masks)
+        stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+        counted = stack.enter_context(shown(progress, "training", task.size("train") * recipe.epochs))
+        torch.manual_seed(seed + replica.rank)
+        scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        facts = {"recipe": asdict(recipe), "seed": seed, "first step": first_step, "precision": precision}
+        facts |= {"task": task.name, "examples": task.size("train")}
+        kept = KeptTraining(keep, replica, scaler, facts, masks)
+        done, rate = kept.resume(first_step), _linear(recipe, total)
         for step, batch in enumerate(_batches(task, recipe, seed)):
-            if at_step is not None and step == at_step[0]:
-                at_step[1](model)
-            if step < first_step:
+            if at_step is not None and step == at_step[0] and (step >= done or done == first_step):
+                at_step[1](replica.gather())
+            if step < done:
+                if step >= first_step:
+                    counted.advance(len(batch.indices))
                 continue
-            with autocast(device, precision):
-                loss = task.output(model, on_device(batch, model)).losses.mean()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
-            _check_finite(norm, f"step {step + 1} of {total}", recipe)
-            counted.measured(step + 1, {"loss": loss.item(), "learning rate": float(schedule.get_last_lr()[0])})
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            schedule.step()
+            parts, mean = replica.parts(batch, recipe.gradient_accumulation_steps), 0.0
+            for number, (part, weight) in enumerate(parts, start=1):
+                with replica.summing(number == len(parts)):
+                    with autocast(device, precision):
+                        loss = replica.losses(part).mean() * weight
+                    scaler.scale(loss).backward()
+                mean += loss.item()
+            scaler.unscale_(replica.optimizer)
+            for parameter, mask in masked:
+                if parameter.grad is not None:
+                    # Zero weights with zero gradients have zero moments and zero decay: AdamW leaves them at zero.
+                    parameter.grad.mul_(mask)
+            norm = replica.clip(recipe.max_grad_norm)
+            # Of a loss that was scaled too far the step is left out, and the scale halved.
+            if not scaler.is_enabled() or scaler.get_scale() < 1:
+                _check_finite(norm, f"step {step + 1} of {total}", recipe)
+            learning_rate = recipe.learning_rate * rate(step)
+            counted.measured(step + 1, {"loss": mean, "learning rate": learning_rate})
+            for group in replica.optimizer.param_groups:
+                group["lr"] = learning_rate
+            scaler.step(replica.optimizer)
+            scaler.update()
+            replica.optimizer.zero_grad(set_to_none=True)
+            if step + 1 < total:
+                kept.step(step + 1)
             counted.advance(len(batch.indices))
-    model.train(training)
+        replica.close()
 
 
 def _check_finite(norm: Tensor, at: str, recipe: Recipe) -> None:
@@ -115,6 +165,7 @@ def retrain(
     first_step: int = 0,
     low_rank: LowRank | None = None,
     precision: Precision = "fp32",
+    keep: TrainingFolder | None = None,
     progress: Progress | bool = SILENT,
 ) -> Subnetwork:
     """Train the ticket's part of a rewound model, with the full model's recipe and seed.
@@ -137,49 +188,39 @@ def retrain(
     keep_sparse(part.model, sparse_ticket(part.model))
     mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
-    train_part = functools.partial(
-        train, part.model, task, seed=seed, first_step=first_step, precision=precision, progress=progress
-    )
     if low_rank is None:
-        with contextlib.nullcontext() if mask_ticket is None else _zeros_kept(part.model, mask_ticket):
-            train_part(recipe)
+        masks = _masks(part.model, mask_ticket)
+        for name, mask in _masks(part.model, sparse_ticket(part.model)).items():
+            masks[name] = masks[name] & mask if name in masks else mask
+        _train(part.model, task, recipe, masks, seed, first_step, None, precision, keep, progress)
         return part
+    recipe = replace(recipe, learning_rate=low_rank.learning_rate)
     with adapters(part.model, part.anatomy, low_rank.rank, mask_ticket=mask_ticket, seed=seed):
-        train_part(replace(recipe, learning_rate=low_rank.learning_rate))
+        _train(part.model, task, recipe, {}, seed, first_step, None, precision, keep, progress)
     return part
 
 
-@contextlib.contextmanager
-def _zeros_kept(model: nn.Module, ticket: Ticket) -> Iterator[None]:
-    """Keep the pruned weights of a ticket, which are zero already, exactly zero while a model is trained."""
-    with contextlib.ExitStack() as stack:
-        for matrix, parameter in dissect(model).prunable(model):
-            mask = ticket.masks[matrix.name].to(parameter.device, parameter.dtype)
-            hook = parameter.register_post_accumulate_grad_hook(functools.partial(_masked_gradient, mask))
-            stack.callback(hook.remove)
-        yield
+def _masks(model: nn.Module, ticket: Ticket | None) -> dict[str, Tensor]:
+    """Masks of the parameters that a ticket of weights prunes, whose pruned weights are zero already."""
+    if ticket is None:
+        return {}
+    return {matrix.parameter: ticket.masks[matrix.name] for matrix in dissect(model).matrices}
 
 
-def _masked_gradient(mask: Tensor, parameter: Tensor) -> None:
-    # Zero weights with zero gradients have zero moments and zero decay: AdamW leaves them at zero.
-    assert parameter.grad is not None
-    parameter.grad.mul_(mask)
-
-
-def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(recipe: Recipe, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     # The fused kernel takes a third of the time on a CPU and computes the same.
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type in ("cpu", "cuda", "mps"))
+    fused = {parameter.device.type for parameter in parameters} <= {"cpu", "cuda", "mps"}
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=fused)
 
 
-def _linear(recipe: Recipe, total: int, first_step: int) -> Callable[[int], float]:
+def _linear(recipe: Recipe, total: int) -> Callable[[int], float]:
     warmup = round(recipe.warmup_ratio * total)
 
-    def factor(done: int) -> float:
-        step = done + first_step
+    def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
         return max(0.0, (total - step) / max(1, total - warmup))

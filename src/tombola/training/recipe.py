@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, cast, get_args
 
 from tombola.foundations.atomic_files import write_bytes
 from tombola.foundations.errors import TombolaError, check_choice, check_number, reading
-from tombola.foundations.settings import Count, NotNegative, Positive, ShareOrNone, described, settings
+from tombola.foundations.settings import Count, Flag, NotNegative, Positive, ShareOrNone, described, settings
 
 if TYPE_CHECKING:
     # They take PyTorch, seconds to import, which no list of settings should wait for.
@@ -21,7 +21,9 @@ _setting = described("training")
 class Recipe:
     """Recipe of fine-tuning: AdamW, linear warm-up and decay, clipped gradients.
 
-    The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay.
+    The defaults are usual for BERT on GLUE (Devlin et al. 2019). Biases and norms do not decay. A batch is what the
+    weights take a step for, however many processes and parts share it: these change results by rounding, and by what
+    dropout draws.
     """
 
     epochs: Annotated[Count, _setting("passes over the training rows")] = 3
@@ -30,6 +32,12 @@ class Recipe:
     weight_decay: Annotated[NotNegative, _setting("of AdamW")] = 0.01
     warmup_ratio: Annotated[ShareOrNone, _setting("share of the steps that warm up")] = 0.1
     max_grad_norm: Annotated[Positive, _setting("largest norm of the gradient")] = 1.0
+    gradient_accumulation_steps: Annotated[
+        Count, _setting("parts of each batch, one after another, of which each process holds one in memory")
+    ] = 1
+    gradient_checkpointing: Annotated[
+        Flag, _setting("compute activations again in the backward pass, to save memory", neutral=True)
+    ] = False
 
     def steps(self, examples: int) -> int:
         """Optimizer steps over so many training examples."""

@@ -1,6 +1,7 @@
 """Task types as settings: guessed from columns, opened from files and folders, and whole studies of each."""
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -31,7 +32,8 @@ from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedTask
 from tombola.tasks.fine_tuned.regime import FineTunedSettings
-from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT
+from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, task_type_of
+from tombola.tasks.fine_tuned.text_classification import TextTask
 
 SETTINGS: Mapping[str, Any] = {
     **{"train_rows": 96, "dev_rows": 48, "epochs": 2, "batch_size": 16, "learning_rate": 5e-3, "max_length": 24},
@@ -102,6 +104,42 @@ def test_a_type_is_known_by_its_columns_and_that_is_said(home: Path, name: str) 
     named = opened(home, name, task_type=name)
     assert type(named) is type(guessed)
     assert np.array_equal(named.references("dev"), guessed.references("dev"))
+
+
+def test_labels_beside_words_and_no_text_are_tags(tmp_path: Path, home: Path) -> None:
+    made = [{"tokens": row["tokens"], "labels": row["ner_tags"]} for row in tagged_rows(20, 1)]
+    for more, kind in ({}, "token-classification"), ({"text": "of one label"}, TEXT):
+        (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row | more)}\n" for row in made))
+        options = StudyConfig.of("quick", model=str(home / "bert"), task=str(tmp_path / "rows.jsonl"))
+        with warnings.catch_warnings(record=True):
+            assert task_type_of(options, options.regime_settings) == kind
+
+
+def test_data_that_were_looked_at_are_not_read_again(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    warnings.simplefilter("always")
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows(96, 1))
+    Path("rows.jsonl").write_text(lines)
+    config = StudyConfig.of("quick", **{"model": str(home / "bert"), "task": "rows.jsonl", **SETTINGS})
+    config.check_models()
+    # What else lies here is none of theirs.
+    Path("log.txt").write_text("new")
+    config.open_task()
+    assert len(recwarn) == 1
+    config.check_models()
+    Path("rows.jsonl").write_text(lines + lines)
+    config.open_task()
+    assert len(recwarn) == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "what"), [("vit", TEXT, "tokenizer"), ("bert", "image-classification", "image")]
+)
+def test_a_model_that_reads_something_else_is_told_so(home: Path, model: str, data: str, what: str) -> None:
+    with pytest.raises(TombolaError, match=f"{model} has no {what}.*: save it beside the model, or give a model that"):
+        opened(home, data, model=str(home / model), task_type=data)
 
 
 @pytest.mark.filterwarnings("error", "ignore:.*have the text of a training row")
@@ -217,3 +255,20 @@ def test_every_command_takes_each_type(
         assert run("score", model=tmp_path / folder)["score"] == pytest.approx(under)
     run("prune", "--density", "heads=0.5,mlps=0.5", "--out", tmp_path / "further", model=tmp_path / "small")
     run("compare", found, studies[0], "--out", tmp_path / "compared")
+
+
+def test_rows_as_people_give_them(home: Path) -> None:
+    made = rows(20, 1)
+    columns = {name: [row[name] for row in made] for name in made[0]}
+    expected = TextTask.from_rows(made, made, splitting_tokenizer())
+    found = TextTask.from_rows(columns, columns, str(home / "bert"))  # type: ignore[arg-type]
+    assert found.corpus.splits["train"].first == expected.corpus.splits["train"].first
+    assert (repr(found), repr(found.metric)) == ("TextTask(your-data)", "Metric(accuracy, higher is better)")
+    for given, said in (
+        ("rows.csv", "not the name of a file: read 'rows.csv' first"),
+        ([("a", 0), ("b", 1)], r"a row is a dictionary of columns, .*, not \('a', 0\)"),
+        ({"text": ["a", "b"], "label": [0]}, "the columns text, label differ in length"),
+        ({"train": made, "dev": made}, "give them one by one, as 'train'"),
+    ):
+        with pytest.raises(TombolaError, match=said):
+            TextTask.from_rows(given, made, splitting_tokenizer())  # type: ignore[arg-type]

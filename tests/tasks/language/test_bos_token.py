@@ -67,7 +67,7 @@ def test_a_saved_model_brings_it_along(tmp_path: Path) -> None:
     assert record == {"name": "</s>", "chosen": "given", "nats": {}}
     for content, said in (
         ('{"name": "<x>", "chosen": "given", "nats": {}}', "no BOS token '<x>'"),
-        ("{}", "damaged"),
+        ("{}", "should be a text, but found None"),
     ):
         file.write_text(content, encoding="utf-8")
         with pytest.raises(TombolaError, match=said):

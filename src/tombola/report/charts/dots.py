@@ -131,3 +131,26 @@ def transfer_dots(cells: Sequence[TransferCell], metric: str) -> alt.LayerChart:
         note_above(full, f"full model {number_format.score(full)}", 0, "right"),
         height=64 * len(cells),
     )
+
+
+def sweep_dots(lines: Sequence[tuple[str, str, float, str]]) -> alt.LayerChart:
+    """A line a study and method: a dot for each ticket, at its share of the full model's score.
+
+    Args:
+        lines: name of the line, ticket, share, and the score as text.
+    """
+    rows: list[Datum] = [
+        {"line": line, "ticket": ticket, "score": share, "text": f"{number_format.share(share)} ({score})"}
+        for line, ticket, share, score in lines
+    ]
+    names = list(dict.fromkeys(line for line, *_ in lines))
+    x = score_axis("share of the full model's score", padding=10)
+    y = name_axis("line", 340, names, grid=True)
+    points = alt.Chart(data(rows)).encode(x=x, y=y, tooltip=tips(line="study", ticket="ticket", text="score"))
+    color = ticket_color(legend=top_legend(symbolSize=90))
+    return overlay(
+        points.mark_point(filled=True, size=80, opacity=1).encode(color=color),
+        rule_at(1.0, "reference"),
+        note_above(1.0, "full model", 0, "right"),
+        height=26 * len(names),
+    )

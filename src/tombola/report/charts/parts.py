@@ -34,9 +34,9 @@ def tips(**titles: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
 
 
-def ticket_color() -> alt.Color:
-    """A ticket's colour, the same in every chart; the axis names the tickets, so there is no legend."""
-    return alt.Color("ticket:N", scale=alt.Scale(domain=list(TICKETS), range="category"), legend=None)
+def ticket_color(legend: alt.Legend | None = None) -> alt.Color:
+    """A ticket's colour, the same in every chart; without a legend where the axis names the tickets."""
+    return alt.Color("ticket:N", scale=alt.Scale(domain=list(TICKETS), range="category"), legend=legend)
 
 
 def heat_map(

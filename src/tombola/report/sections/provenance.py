@@ -1,7 +1,8 @@
 """Section on provenance: what one needs to judge a study's numbers and to make them again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from tombola.foundations.plurals import plural
 from tombola.foundations.settings import setting_fields
 from tombola.pruning.search.options import SearchOptions
 from tombola.report import number_format
@@ -28,8 +29,21 @@ def provenance(study: StudyData) -> Html:
         _card("Seconds", [(_words(name), number_format.seconds(value)) for name, value in seconds]),
     ]
     command = [element("pre", element("code", facts.command), tabindex="0")] if facts.command else []
-    body = (element("div", *cards, class_="cards"), _settings(study), _split(study), _without_sites(study))
+    body = (
+        element("div", *cards, class_="cards"),
+        _settings(study),
+        _split(study),
+        machines_note(study.machines),
+        _without_sites(study),
+    )
     return section("How it was made", *command, *body)
+
+
+def machines_note(machines: Mapping[str, int]) -> Html:
+    """Note that results were computed by unlike machines; nothing where it was one."""
+    listed = "; ".join(f"{machine} ({plural(results, 'result')})" for machine, results in machines.items())
+    text = f"Computed on unlike machines, which make other last digits of the same numbers: {listed}."
+    return note(text) if len(machines) > 1 else Html("")
 
 
 def _without_sites(study: StudyData) -> Html:

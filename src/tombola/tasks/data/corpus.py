@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
@@ -120,17 +121,33 @@ Columns = tuple[str, str | None, str]
 
 
 def records(rows: Any) -> Sequence[Mapping[str, object]]:
-    """Rows of a `pandas.DataFrame` as dictionaries; others as they are, so that they can be gone through again.
+    """Rows of a `pandas.DataFrame`, or of a dictionary of columns, as dictionaries; others as they are.
+
+    They can be gone through again.
 
     Raises:
-        TombolaError: these are the splits of a `DatasetDict`, not rows.
+        TombolaError: these are the splits of a `DatasetDict`, the name of a file, or no dictionaries.
     """
+    if isinstance(rows, str | Path):
+        raise TombolaError(f"rows are wanted, not the name of a file: read {str(rows)!r} first, as pandas does")
+    if isinstance(rows, Mapping) and rows and all(_is_column(one) for one in rows.values()):
+        if len({len(one) for one in rows.values()}) > 1:
+            raise TombolaError(f"the columns {', '.join(map(str, rows))} differ in length; give a value of each row")
+        return [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
     if isinstance(rows, Mapping):
         first = next(iter(rows), "train")
         raise TombolaError(f"rows are wanted, not splits by names; give them one by one, as {first!r}")
     if hasattr(rows, "iloc"):
         rows = rows.to_dict("records")
-    return cast(Sequence[Mapping[str, object]], rows if hasattr(rows, "__getitem__") else list(rows))
+    found = rows if hasattr(rows, "__getitem__") else list(rows)
+    if len(found) and not isinstance(found[0], Mapping):
+        raise TombolaError(f"a row is a dictionary of columns, as {{'text': ..., 'label': ...}}, not {found[0]!r:.80}")
+    return cast(Sequence[Mapping[str, object]], found)
+
+
+def _is_column(values: object) -> bool:
+    """True for the values of a column, which are no rows themselves."""
+    return isinstance(values, list | tuple | np.ndarray) and not (len(values) and isinstance(values[0], Mapping))
 
 
 def class_names(rows: object, column: str) -> tuple[str, ...] | None:
@@ -223,7 +240,7 @@ def assemble(
         written = {split: [_label(table, i) for i in range(len(table.labels))] for split, table in tables.items()}
         known = values or classes or sorted(set(written["train"]), key=_order)
         ids = {label: i for i, label in enumerate(known)}
-        values_hint = _values_hint(known) if values is None and classes is None else ""
+        values_hint = hint_of_values(known) if values is None and classes is None else ""
         for split, table in tables.items():
             for index, label in enumerate(written[split]):
                 if label not in ids:
@@ -319,7 +336,7 @@ def _order(label: str) -> tuple[bool, float, str]:
     return named, 0.0 if named else number, label
 
 
-def _values_hint(labels: Sequence[str]) -> str:
+def hint_of_values(labels: Sequence[str]) -> str:
     """Advice where labels look like values: numbers with fractions; empty otherwise."""
     try:
         fractions = [label for label in labels if math.isfinite(float(label)) and not float(label).is_integer()]

@@ -14,6 +14,7 @@ from tombola.tasks.data.corpus import (
     Table,
     assemble,
     class_names,
+    hint_of_values,
     row_in,
     tabulate,
 )
@@ -31,7 +32,7 @@ _PAIRS = (
     ("question", "sentence"),
 )
 """Usual columns of pairs of texts."""
-_TEXTS = ("text", "sentence", "sentence1", "review", "content", "comment", "tweet", "document", "message", "body")
+TEXTS = ("text", "sentence", "sentence1", "review", "content", "comment", "tweet", "document", "message", "body")
 _LABELS = ("label", "labels", "class", "category", "target", "sentiment", "score", "rating", "stars")
 """Usual columns of single texts, and of labels: the first is taken where it is there, of others one must be alone."""
 _BUILDERS = ("parquet", "csv", "json", "arrow", "text")
@@ -215,7 +216,7 @@ def choose(columns: Sequence[str], text: Column, text_pair: Column, label: Colum
                 text, text_pair = replace(text, name=there[one]), replace(text_pair, name=there[other])
                 break
     return (
-        text.among(columns, "text", _TEXTS, where),
+        text.among(columns, "text", TEXTS, where),
         None if text_pair.name is None else text_pair.among(columns, "second text", (), where),
         label.among(columns, "label", _LABELS, where),
     )
@@ -225,7 +226,11 @@ def _split_off(table: Table, share: float, regression: bool, source: str) -> tup
     """A table in two, of training and of the rows that judge."""
     texts = [*zip(map(repr, table.first), map(repr, table.second or table.first), strict=True)]
     strata = [None if regression else str(label) for label in table.labels]
-    train, dev = (part.tolist() for part in draw(texts, strata, share, source))
+    try:
+        train, dev = (part.tolist() for part in draw(texts, strata, share, source))
+    except TombolaError as error:
+        # Of values, each taken for a class, none has rows to spare.
+        raise TombolaError(f"{error}{'' if regression else hint_of_values([*map(str, table.labels)])}") from None
     return _rows(table, train), _rows(table, dev)
 
 

@@ -37,6 +37,7 @@ def image_processor_of(source: str, *, trust_remote_code: bool = False) -> Any:
         TombolaError: it cannot be found.
     """
     path = loading.locate(source)
+    loading.check_holds(path, source, "image processor", ("*processor_config.json",), "images")
     with loading.quiet(), loading.loading(source):
         return AutoImageProcessor.from_pretrained(path, trust_remote_code=trust_remote_code)
 

@@ -59,7 +59,7 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
         self,
         name: str,
         splits: Mapping[str, Choices],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         options: FineTunedOptions | None = None,
     ) -> None:
         super().__init__(name, splits, tokenizer, score="accuracy", pairs=True, options=options or FineTunedOptions())

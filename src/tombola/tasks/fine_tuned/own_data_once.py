@@ -46,7 +46,8 @@ def read_once(options: "TaskOptions", own: Own, *, keep: bool = False) -> OwnDat
     columns = ("text_column", "text_pair_column", "label_column")
     settings = [getattr(own, name) for name in (*names, *columns)]
     # Before the files are read: what is written meanwhile is noticed.
-    key = [options.task, settings, stamp(options.task), stamp(own.validation_file or "")]
+    files = [one for one in (options.task, own.validation_file) if one]
+    key = [files, settings, [stamp(one) for one in files]]
     found = next((data for known, data in _kept if known == key), None) or _read(options, own)
     _kept[:] = [(key, found)] if keep else []
     return found

@@ -73,7 +73,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         self,
         name: str,
         splits: Mapping[str, Questions],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         options: FineTunedOptions | None = None,
     ) -> None:
         options = options or FineTunedOptions()
@@ -83,13 +83,13 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         self._numbers = {id(row): number for number, row in enumerate(self._rows)}
         self._answerless = any(row.begin is None for row in self._rows)
         super().__init__(name, splits, tokenizer, score="answer_f1", pairs=True, options=options)
-        if not tokenizer.is_fast:
+        if not self.tokenizer.is_fast:
             raise TombolaError(
                 f"{self.title} needs a fast tokenizer, which says where a token stands; save it as tokenizer.json"
             )
         if self.metric.name == "answer_f1" and "exact_match" not in self.more:
             self.more = {**self.more, "exact_match": ("dev", self.measure("exact_match"))}
-        room = self.max_length - tokenizer.num_special_tokens_to_add(pair=True)
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         self.doc_stride = min(_STRIDE, self.max_length // 3) if options.doc_stride is None else options.doc_stride
         check_number("doc_stride", self.doc_stride, 0, whole=True)
         if self.doc_stride >= room:

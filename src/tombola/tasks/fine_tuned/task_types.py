@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tombola.tasks.data import choices, labelled_images, own_rows, questions, tagged_words, text_pairs
+from tombola.tasks.data import choices, labelled_images, own_data, own_rows, questions, tagged_words, text_pairs
 
 if TYPE_CHECKING:
     from tombola.tasks.regime import TaskOptions
@@ -27,11 +27,13 @@ class TaskType:
         known_by: columns, a set of which says that rows are of it; none for one that must be named.
         reader: reads its splits from rows, see `FineTunedTask`.
         home: module and class of its task, which imports PyTorch.
+        without_text: columns that say it where there is none of a text, which they may be about.
     """
 
     known_by: tuple[frozenset[str], ...]
     reader: Callable[..., tuple[Mapping[str, Any], tuple[str, ...] | None]]
     home: str
+    without_text: tuple[frozenset[str], ...] = ()
 
     def task_class(self) -> Any:
         """Class of its task."""
@@ -49,6 +51,8 @@ TASK_TYPES: Mapping[str, TaskType] = MappingProxyType(
             _sets(tagged_words.WORDS, ("ner_tags", "pos_tags", "chunk_tags", "tags")),
             tagged_words.read_rows,
             "token_classification.TokenClassificationTask",
+            # As inputs for a trainer have them.
+            _sets(tagged_words.WORDS, ("labels",)),
         ),
         "multiple-choice": TaskType(
             (frozenset(("ending0", "ending1")), *_sets(choices.LISTS, ("question", "ctx"))),
@@ -77,8 +81,10 @@ def task_type_of(options: "TaskOptions", own: Own) -> str:
     if own.regression or own.text_pair_column is not None:
         return TEXT
     columns = {*own_rows.columns_of(options.task, own.dataset_config)}
+    single = not columns.isdisjoint(own_data.TEXTS)
     for name, kind in TASK_TYPES.items():
-        if found := next((known for known in kind.known_by if known <= columns), None):
+        known_by = kind.known_by if single else (*kind.known_by, *kind.without_text)
+        if found := next((known for known in known_by if known <= columns), None):
             warnings.warn(
                 f"{options.task} is taken for {name}, as it has the columns {', '.join(sorted(found))}; if it is "
                 "not, say what it is with --task-type",

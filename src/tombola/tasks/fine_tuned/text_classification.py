@@ -37,7 +37,7 @@ class TextTask(TokenizedTask[Texts]):
 
     Args:
         corpus: the labelled splits.
-        tokenizer: of the model, see `tokenizer_of`.
+        tokenizer: of the model, or the name of that, see `tokenizer_of`.
         options: metrics, samples, names, and how models are loaded.
 
     Raises:
@@ -47,7 +47,7 @@ class TextTask(TokenizedTask[Texts]):
     auto = AutoModelForSequenceClassification
 
     def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, options: FineTunedOptions | None = None
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | str, options: FineTunedOptions | None = None
     ) -> None:
         options = options or FineTunedOptions()
         self._regression = corpus.regression
@@ -67,7 +67,7 @@ class TextTask(TokenizedTask[Texts]):
         cls,
         train: Iterable[Mapping[str, object]],
         dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         *,
         text_column: str | None = None,
         label_column: str | None = None,

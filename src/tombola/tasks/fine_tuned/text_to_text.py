@@ -58,7 +58,7 @@ class TextToTextTask(TokenizedTask[TextPairs]):
         self,
         name: str,
         splits: Mapping[str, TextPairs],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         options: FineTunedOptions | None = None,
     ) -> None:
         super().__init__(name, splits, tokenizer, score="token_accuracy", options=options or FineTunedOptions())

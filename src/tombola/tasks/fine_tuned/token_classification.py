@@ -52,14 +52,14 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
         name: str,
         splits: Mapping[str, TaggedWords],
         classes: Sequence[str],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         options: FineTunedOptions | None = None,
     ) -> None:
         options = options or FineTunedOptions()
         self.classes = tuple(classes)
         score = "entity_f1" if marks_entities(classes) else "token_accuracy"
         super().__init__(name, splits, tokenizer, score=score, options=options)
-        if not tokenizer.is_fast:
+        if not self.tokenizer.is_fast:
             raise TombolaError(
                 f"{self.title} needs a fast tokenizer, which says which word a token is of; save it as tokenizer.json"
             )

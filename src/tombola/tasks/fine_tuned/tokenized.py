@@ -22,7 +22,7 @@ class TokenizedTask(FineTunedTask[S]):
 
     Args:
         name, splits, score, options: as of a fine-tuned task.
-        tokenizer: of the model. Without a token for padding, it gets its end token for that.
+        tokenizer: of the model, or the name of that. Without a token for padding, it gets its end token for that.
         pairs: whether a text is of two parts.
 
     Raises:
@@ -33,12 +33,14 @@ class TokenizedTask(FineTunedTask[S]):
         self,
         name: str,
         splits: Mapping[str, S],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         *,
         score: str,
         pairs: bool = False,
         options: FineTunedOptions,
     ) -> None:
+        if isinstance(tokenizer, str):
+            tokenizer = loading.tokenizer_of(tokenizer, trust_remote_code=options.trust_remote_code)
         super().__init__(name, splits, tokenizer, score=score, options=options)
         self.tokenizer = tokenizer
         self.max_length = min(options.max_length, tokenizer.model_max_length)
@@ -59,7 +61,7 @@ class TokenizedTask(FineTunedTask[S]):
         cls,
         train: Iterable[Mapping[str, object]],
         dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | str,
         *,
         text_column: str | None = None,
         label_column: str | None = None,
@@ -70,7 +72,7 @@ class TokenizedTask(FineTunedTask[S]):
 
         Args:
             train, dev: the rows.
-            tokenizer: of the model.
+            tokenizer: of the model, or the name of that.
             text_column, label_column: names of the columns of what is read (text, words, question) and of what is to
                 be predicted (label, tags, answers, target); by default the usual ones, as on the command line.
             name: of the data.

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.json_dataclasses import read
 from tombola.tasks.language.encoding import Encoder
 from tombola.tasks.language.item import Item, Tokens
 from tombola.tasks.language.log_likelihood import read_plainly
@@ -54,10 +55,10 @@ class BosToken:
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, facts: Mapping[str, object], where: str) -> Self:
         """The BOS token that facts tell; a TombolaError if they are damaged, or the tokenizer has no such token."""
-        name, chosen, nats = facts.get("name"), facts.get("chosen"), facts.get("nats")
-        if not isinstance(name, str) or not isinstance(chosen, str) or not isinstance(nats, dict):
-            raise TombolaError(f"{where} is damaged; delete it, and the BOS token is found again")
-        known = {str(one): math.inf if value is None else float(value) for one, value in nats.items()}
+        mend = "delete it, and the BOS token is found again"
+        name, chosen = (read(str, facts.get(one), where, mend, one) for one in ("name", "chosen"))
+        nats = read(dict[str, float | None], facts.get("nats"), where, mend, "nats")
+        known = {one: math.inf if value is None else value for one, value in nats.items()}
         return cls(named(tokenizer, name).token_id, name, chosen, known)
 
 

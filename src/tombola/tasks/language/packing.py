@@ -8,8 +8,8 @@ then.
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -87,8 +87,23 @@ def pack_by_prefix(items: Sequence[Item], most: int, window: int | None = None) 
     return [*found, *([packed_row_of(items, row)] if row else [])]
 
 
+@dataclass(frozen=True)
 class PackedBatch(Batch):
-    """Batch of items, whose inputs are those of `pack`."""
+    """Batch of items, whose inputs are those of `pack`.
+
+    Attributes:
+        items: the examples.
+        trees: whether each is one row.
+    """
+
+    items: Sequence[Item] = ()
+    trees: bool = True
+
+    @override
+    def take(self, places: NDArray[np.int64]) -> Self:
+        items = [self.items[place] for place in places]
+        inputs, targets = pack(items, trees=self.trees), self.targets[torch.from_numpy(places)]
+        return replace(self, indices=self.indices[places], inputs=inputs, targets=targets, items=items)
 
     @property
     @override
@@ -206,7 +221,7 @@ def row_batches(
         indices = np.array([number for packed in chosen for number in packed.items], dtype=np.int64)
         of_batch = [items[index] for index in indices]
         inputs = pack(of_batch, trees=True, packed_rows=renumbered(chosen))
-        yield PackedBatch(indices, inputs, torch.tensor([item.gold for item in of_batch]))
+        yield PackedBatch(indices, inputs, torch.tensor([item.gold for item in of_batch]), of_batch)
 
 
 def item_groups(items: Sequence[Item], batch_size: int, cells: int) -> list[NDArray[np.int64]]:

@@ -164,7 +164,7 @@ class LanguageRegime(Regime):
     ) -> Mapping[str, Any]:
         said = configuration(source)
         kind = str(said.get("_class_name", said.get("model_type")))
-        if "_class_name" in said or (kind in _ENCODERS and not {"auto_map", "is_decoder"} & said.keys()):
+        if "_class_name" in said or (kind in _ENCODERS and "auto_map" not in said and not said.get("is_decoder")):
             raise TombolaError(
                 f"{source} is a {kind}, which is no causal language model; give one that predicts the next token"
             )

@@ -387,7 +387,8 @@ class LanguageTask(Task):
             groups = packing.item_groups(items, batch_size, packing.CELLS[split])
         for indices in groups:
             chosen, golds = [items[index] for index in indices], [items[index].gold for index in indices]
-            yield packing.PackedBatch(indices, packing.pack(chosen, trees=trees), torch.tensor(golds))
+            inputs, targets = packing.pack(chosen, trees=trees), torch.tensor(golds)
+            yield packing.PackedBatch(indices, inputs, targets, chosen, trees)
 
     @override
     def packed_batches(self, split: str, batch_size: int) -> Iterator[Batch]:

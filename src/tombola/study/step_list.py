@@ -1,0 +1,51 @@
+"""List of the steps of a study, kept in its folder: what is missing of one that runs, was stopped, or failed in parts.
+
+No PyTorch is imported for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tombola.foundations.json_dataclasses import InnerPath, JsonRecord
+
+STEPS = "steps.json"
+"""File of the list."""
+
+
+@dataclass(frozen=True)
+class ListedStep(JsonRecord):
+    """Step of a study.
+
+    Attributes:
+        what: for people.
+        result: path of what it publishes, from the study's folder.
+    """
+
+    what: str
+    result: InnerPath
+
+
+@dataclass(frozen=True)
+class StepList(JsonRecord):
+    """Steps of a study, as it runs them.
+
+    Attributes:
+        steps: in their order.
+        failed: what each step that failed last time failed of, by its name.
+    """
+
+    steps: Sequence[ListedStep]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self, folder: Path) -> list[ListedStep]:
+        """Steps whose result is not in a study's folder; an analysis that cannot be made is none of them."""
+        return [one for one in self.steps if not _made(folder / one.result)]
+
+    def with_failure(self, what: str, why: str) -> "StepList":
+        """The list with a step that failed."""
+        return replace(self, failed={**self.failed, what: why})
+
+
+def _made(result: Path) -> bool:
+    return result.exists() or result.with_name(f".{result.name}.omitted.json").is_file()

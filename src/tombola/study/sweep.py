@@ -1,0 +1,194 @@
+"""A sweep: studies of a grid as one graph of steps; what several of them share is made once."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from tombola.analysis.agreement.comparison import compare
+from tombola.foundations.atomic_files import clear_drafts, disk_errors, read_json
+from tombola.foundations.curves import check_tracker
+from tombola.foundations.errors import BusyError, TombolaError, memory_errors
+from tombola.foundations.plurals import plural
+from tombola.foundations.shown import Shown
+from tombola.foundations.slug import unused
+from tombola.study.estimates import Plan, announce
+from tombola.study.step import StudyStep
+from tombola.study.studies_run import StudiesRun
+from tombola.study.study import Study
+from tombola.study.sweep_file import SweptStudy
+from tombola.study.sweep_record import SWEEP, RecordedStudy, SweepRecord
+
+PAUSE = 5.0
+"""Seconds between two looks at whether another process has left a study."""
+
+
+class Sweep(Shown):
+    """Run many studies as one: each has a folder of its own, as `tombola study` makes it, in that of the sweep.
+
+    Args:
+        studies: of a grid, see `SweepFile`.
+        out: folder of the sweep; its studies lie in it.
+        command: what the user typed, for the report.
+        save: which retrained models are written where a study's file does not say: `none`, `good`, or `all`.
+        workers, cluster, track: as those of a `Study`.
+
+    Raises:
+        TombolaError: a study is wrong, two are the same, or they are of different devices.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[SweptStudy],
+        out: Path | str,
+        *,
+        command: str = "",
+        save: str = "good",
+        workers: int | Literal["auto"] = 1,
+        cluster: str | None = None,
+        track: str | None = None,
+    ) -> None:
+        self.out, self.command = Path(out), command
+        if (self.out / "study.json").is_file():
+            raise TombolaError(f"{self.out} is the folder of a study; choose another one for the sweep with --out")
+        self.workers, self.track = workers, track
+        if track is not None:
+            check_tracker(track)
+        self.studies: dict[str, Study] = {}
+        self._axes = {one.label: one.axes for one in studies}
+        for one in studies:
+            with _named(one.label):
+                self.studies[one.label] = Study(
+                    one.file.config,
+                    out=self.out,
+                    seeds=one.file.seeds,
+                    command=command,
+                    save=one.file.save or save,
+                    workers=workers,
+                    cluster=cluster,
+                    label=one.label,
+                )
+        for first, second in itertools.combinations(self.studies, 2):
+            if self.studies[first].folder == self.studies[second].folder:
+                raise TombolaError(f"{first!r} and {second!r} are one study; leave one of them out of the grid")
+        if len({str(study.device) for study in self.studies.values()}) > 1:
+            raise TombolaError("the studies of a sweep run on one device; make two sweeps of them")
+
+    def __repr__(self) -> str:
+        return f"Sweep({plural(len(self.studies), 'study', 'studies')}, in {self.out})"
+
+    @property
+    def has_results(self) -> bool:
+        """True if any study has scored a model."""
+        rows = (study.folder / "results.jsonl" for study in self.studies.values())
+        return any(path.is_file() and path.stat().st_size for path in rows)
+
+    @memory_errors()
+    def plan(self) -> Mapping[str, Plan]:
+        """Plan of each study by its label; what several share is counted with each. Nothing is written.
+
+        Raises:
+            TombolaError: something the user can mend.
+        """
+        found = {}
+        for label, study in self.studies.items():
+            with _named(label):
+                found[label] = study.plan()
+        return found
+
+    @memory_errors()
+    def run(self, budget: float | None = None) -> int:
+        """Run what is missing of all studies.
+
+        A study that another process is at work on is taken up when that has ended: what it made is there then.
+
+        Args:
+            budget: seconds after which no step begins that would not end in time. What says most comes first then: the
+                first seed of every study before the second of any, good tickets before their controls.
+
+        Returns:
+            Number of steps that the budget left for the next start.
+
+        Raises:
+            TombolaError: something the user can mend; whatever was finished stays.
+        """
+        for label, study in self.studies.items():
+            with _named(label):
+                study.check()
+        until = None if budget is None else time.monotonic() + budget
+        with disk_errors(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+        self._record({})
+        waiting, left, told = dict(self.studies), 0, False
+        failed: TombolaError | None = None
+        while waiting:
+            with contextlib.ExitStack() as held:
+                mine = self._at_work(waiting, held)
+                if mine:
+                    try:
+                        left += self._run(mine, until)
+                    except TombolaError as error:
+                        failed = failed or error
+            waiting = {label: study for label, study in waiting.items() if study.folder not in mine}
+            if waiting and not mine:
+                if not told:
+                    announce(f"another process is at work on {', '.join(waiting)}; waiting until it has ended")
+                    told = True
+                time.sleep(PAUSE)
+        self._record(self._compared())
+        if failed is not None:
+            raise failed
+        return left
+
+    def _at_work(self, waiting: Mapping[str, Study], held: contextlib.ExitStack) -> dict[Path, list[StudyStep]]:
+        """Hold the studies that nobody is at work on; their folders, with their steps."""
+        found = {}
+        for label, study in waiting.items():
+            with contextlib.suppress(BusyError), _named(label):
+                found[study.folder] = held.enter_context(study.at_work())
+        return found
+
+    def _run(self, steps: Mapping[Path, list[StudyStep]], until: float | None) -> int:
+        mine = [study for study in self.studies.values() if study.folder in steps]
+        clear_drafts(self.out)
+        return StudiesRun(mine, self.out, self.workers, mine[0].cluster, "sweep", self.track).run(steps, until)
+
+    def _record(self, comparisons: Mapping[str, str]) -> None:
+        studies = [
+            RecordedStudy(label, self._axes[label], study.folder.relative_to(self.out).as_posix())
+            for label, study in self.studies.items()
+        ]
+        SweepRecord(self.command, studies, comparisons).write(self.out / SWEEP)
+
+    def _compared(self) -> dict[str, str]:
+        """Compare the good tickets of the studies that differ in their task alone; name → file of the comparison."""
+        groups: dict[str, list[Study]] = {}
+        for label, study in self.studies.items():
+            common = ", ".join(f"{name} {value}" for name, value in self._axes[label].items() if name != "task")
+            groups.setdefault(common, []).append(study)
+        found = dict[str, str]()
+        for name, studies in groups.items():
+            places = [study.folder for study in studies if any(study.folder.rglob("good/ticket.json"))]
+            if len({study.config.task_name for study in studies}) < len(studies):
+                # Two tasks of one name, in folders of their own, could not be told apart.
+                continue
+            if len(places) > 1 and len({str(_architecture(one)) for one in places}) == 1:
+                file = f"{unused('comparison', [one.removesuffix('.json') for one in found.values()])}.json"
+                compare(places, relative_to=self.out).write(self.out / file)
+                found[name] = file
+        return found
+
+
+def _architecture(folder: Path) -> object:
+    return read_json(folder / "study.json").get("architecture", {}).get("signature")
+
+
+@contextlib.contextmanager
+def _named(label: str) -> Iterator[None]:
+    """Begin errors with the study that they are of."""
+    try:
+        yield
+    except TombolaError as error:
+        raise type(error)(f"{label}: {error}") from error
