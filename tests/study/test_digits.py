@@ -39,7 +39,7 @@ def config(model: Path, **settings: Any) -> StudyConfig:
         "model": str(model),
         "task": "digits",
         "train_rows": 96,
-        "dev_rows": 24,
+        "dev_rows": 40,
         "epochs": 2,
         "sparsities": SPARSITIES,
         "heads_step": 0.3,
@@ -218,7 +218,7 @@ def test_no_text_of_its_files_becomes_markup_or_code(study: Study, tmp_path: Pat
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "changed",
-    [{"threshold": 0.9}, {"bootstrap_resamples": 30}, {"sparsities": (0.5,)}, {"epochs": 1}, {"dev_rows": 20}],
+    [{"threshold": 0.9}, {"bootstrap_resamples": 30}, {"sparsities": (0.5,)}, {"epochs": 1}, {"dev_rows": 32}],
     ids=str,
 )
 def test_other_settings_in_the_same_folder_give_what_they_give_in_a_new_one(

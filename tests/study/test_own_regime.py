@@ -57,7 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "registered", dict(registry.registered))
         registry.register(toy_regime.REGIME)
-        config = StudyConfig.of("quick", **toy_regime.settings_of(epochs=3, batch_size=32, learning_rate=3e-2))
+        config = StudyConfig.of("quick", **toy_regime.settings_of(epochs=3, learning_rate=2e-2))
         found = Study(config, out=tmp_path_factory.mktemp("sums"), seeds=(0, 1))
         found.run()
         build(found.folder)
