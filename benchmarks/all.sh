@@ -23,6 +23,7 @@ run() {
 has() { .venv/bin/python -c "import $1" 2> /dev/null || { echo "== $1 is not installed, so its tables are left out"; return 1; }; }
 
 run search search --sentences 200 --train-rows 1500 --repeats 3                     # 7 minutes
+run training training --epochs 2                                                   # 2
 run shrinking shrinking --models minilm                                             # 2
 if has lm_eval; then
   for pairs in ${BLIMP:+blimp blimp-shared} generated; do                           # 1 to 2 each

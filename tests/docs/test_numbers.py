@@ -20,11 +20,11 @@ MEASURED = re.compile(
 )
 NO_RESULTS = {
     # Limits of readers and writers, and what a package does of itself.
-    "formats.md": {"2 GB", "512 MiB", "64 MiB", "100 MB"},
+    "formats.md": {"2 GB", "512 MiB", "64 MiB", "100 MB", "ten minutes"},
     "how-to/smaller-models.md": {"2 GB"},
     # Reckoned on shapes by `tombola memory`.
     "how-to/fit-a-gpu.md": {"11,003 MiB", "9,848 MiB", "6 GB", "11,048 MiB", "23,121 MiB", "hundred MB"},
-    "how-to/clusters.md": {f"{HUNG / 60:.0f} minutes"},
+    "how-to/clusters.md": {f"{HUNG / 60:.0f} minutes", "ten minutes"},
     # 4.76 billion parameters of four bytes.
     "explanation/diffusion.md": {"19 GB"},
 }

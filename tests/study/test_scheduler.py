@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import pytest
+import torch
 
 from tombola.foundations import resources
 from tombola.foundations.errors import FailedError, MemoryRanOutError, StaleError, TombolaError
@@ -25,7 +26,8 @@ class Context:
     """Of one seed, with its model as long as that is held."""
 
     def __init__(self, seed: int) -> None:
-        self.seed_folder = self
+        self.seed_folder = self.setting = self
+        self.device = torch.device("cpu")
         self.seed = seed
         self.full_model: object = "model"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tombola.foundations.errors import StaleError, TombolaError, memory_errors, system_errors
+from tombola.foundations.errors import DiskError, StaleError, TombolaError, memory_errors, system_errors
 from tombola.foundations.precision import deterministic
 from tombola.foundations.resources import keep_freed_memory
 from tombola.study.config import StudyConfig
@@ -67,6 +67,8 @@ class _Job:
             config = StudyConfig.of("quick", **job["config"])
             # In the folder itself, which has its study.json by now.
             study = Study(config, out=Path(job["folder"]), seeds=job["seeds"], save=job["save"], label=job["label"])
+            if study.folder != Path(job["folder"]):
+                raise DiskError(f"{job['folder']} is not there any more, or cannot be read; start again when it is")
             if study.digest != job["digest"]:
                 raise StaleError(CHANGED)
             study.task.load_shared_state(job["shared_state"])

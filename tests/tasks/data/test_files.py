@@ -120,7 +120,9 @@ FAULTS: list[tuple[str, str | bytes, dict[str, Any], str]] = [
     ("jsonl", JSONL + '{"text": "x"}\n', {}, r", line 3 has no column 'label'; there are: text"),
     ("jsonl", JSONL + '{"text": 3, "label": "pos"}\n', {}, r", line 3 has 3 where a text should be"),
     ("jsonl", JSONL + '{"text": "x", "label": null}\n', {}, r", line 3 has no label"),
-    ("tsv", TSV + "x\t\n", {}, r", line 4 has no label"),
+    ("tsv", TSV + "x\t\n", {}, r", line 4 has no label;"),
+    ("csv", CSV + "x,\nx,\nx,\n", {}, r", line 4 has no label, nor have 2 others; add it or drop the row"),
+    ("csv", CSV + ",pos\n ,neg\n", {}, r", line 4 has no text, nor has 1 other; mend or drop the row"),
     ("tsv", "text\tlabel\na\tx\nb\tx\n", {}, r"every training row of .* has the label 'x'"),
     ("tsv", "text\tlabel\na\t1\nb\tmuch\n", {"regression": True}, r", line 3: label 'much' is no number"),
 ]
@@ -262,3 +264,10 @@ def test_half_a_character_is_refused_with_its_row(row: str, tmp_path: Path) -> N
     rows = [json.loads(row), {"text": "fine", "label": "b"}]
     with pytest.raises(TombolaError, match=r"row 0 .*half of a character"):
         Corpus.from_rows(rows, rows, ("text", None, "label"))
+
+
+def test_a_header_that_csv_cannot_split_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"text;label\rgood;1\nbad;0\n")
+    with pytest.raises(TombolaError, match=r"x\.csv, line 1 is malformed CSV: .*; mend the line"):
+        list(records(path))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.frozen_dict import FrozenDict
+from tombola.foundations.plurals import plural
 from tombola.tasks.data.splits import warn_of_shared_rows
 
 
@@ -263,12 +264,14 @@ def assemble(
 
 
 def _texts(table: Table, column: Sequence[object], blank: bool) -> tuple[str, ...]:
+    bad = [index for index, one in enumerate(column) if not isinstance(one, str) or not (blank or one.strip())]
+    if bad:
+        value = column[bad[0]]
+        nothing = isinstance(value, str) or _missing(value)
+        what = "has no text" if nothing else f"has {value!r} where a text should be"
+        raise TombolaError(f"{table.where(bad[0])} {what}{_nor(bad)}; mend or drop the row")
     for index, value in enumerate(column):
-        if not isinstance(value, str) or not (blank or value.strip()):
-            nothing = value is None or isinstance(value, str)
-            what = "has no text" if nothing else f"has {value!r} where a text should be"
-            raise TombolaError(f"{table.where(index)} {what}; mend or drop the row")
-        _check_encodable(table, index, value)
+        _check_encodable(table, index, str(value))
     return tuple(map(str, column))
 
 
@@ -285,10 +288,22 @@ def _check_encodable(table: Table, index: int, text: str) -> None:
 
 def _present(table: Table, index: int) -> object:
     value = table.labels[index]
-    blank = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
-    if value is None or blank:
-        raise TombolaError(f"{table.where(index)} has no label; add it or drop the row")
+    if _missing(value):
+        without = [place for place, one in enumerate(table.labels) if _missing(one)]
+        raise TombolaError(f"{table.where(index)} has no label{_nor(without)}; add it or drop the row")
     return value
+
+
+def _missing(value: object) -> bool:
+    return value is None or (
+        not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
+    )
+
+
+def _nor(rows: Sequence[int]) -> str:
+    """Words for the others of some rows with a fault, the first of which is named."""
+    others = len(rows) - 1
+    return f", nor {'has' if others == 1 else 'have'} {plural(others, 'other')}" if others else ""
 
 
 def _hidden(where: str) -> str:
