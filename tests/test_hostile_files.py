@@ -36,11 +36,14 @@ def test_whatever_a_file_holds_is_read_or_one_line(name: str, data: st.DataObjec
     check(name, data)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
-@given(data=st.data())
-def test_whatever_a_model_holds_is_read_or_one_line(name: str, data: st.DataObject) -> None:
-    check(name, data)
+class TestModels:
+    """A class, as another process than that of the rest may take them: they come late in a run, and take long."""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", SLOW)
+    @given(data=st.data())
+    def test_whatever_a_model_holds_is_read_or_one_line(self, name: str, data: st.DataObject) -> None:
+        check(name, data)
 
 
 @pytest.mark.exhaustive

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from filelock import FileLock
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -18,10 +19,12 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from builders.shared_folder import home, once
+from tombola.analysis.locality.random_tickets import DrawOptions
 from tombola.cli.main import COMMANDS
 from tombola.report import build
 from tombola.study.config import StudyConfig, setting_groups
 from tombola.study.study import Study
+from tombola.training.loop import train
 
 LAYERS, HEADS, HIDDEN, INNER = 3, 4, 32, 64
 GOOD = ("bright", "warm", "funny", "lovely", "moving")
@@ -30,7 +33,7 @@ FILLING = tuple(f"word{number}" for number in range(30))
 SETTINGS: Mapping[str, Any] = {
     "train_rows": 192,
     "dev_rows": 96,
-    "epochs": 4,
+    "epochs": 2,
     "batch_size": 32,
     "learning_rate": 1e-2,
     "max_length": 16,
@@ -41,13 +44,19 @@ SETTINGS: Mapping[str, Any] = {
     # Some tests train for too short a time to beat guessing.
     "at_chance": "continue",
 }
-"""The recipe under which the model learns the task, in few and large steps."""
+"""The recipe under which the model learns the task, in few and large steps, of which it took some before."""
 
 
 @functools.cache
 def model() -> Path:
-    """The shared folder of the tiny BERT."""
-    return once("tiny-bert", write_model)
+    """The shared folder of the tiny BERT, which knows already what the words mean: studies of it are short."""
+    return once("tiny-bert", _write_learned)
+
+
+@functools.cache
+def untrained() -> Path:
+    """The shared folder of the tiny BERT as it was before, which knows nothing."""
+    return once("untrained-bert", write_model)
 
 
 @functools.cache
@@ -64,8 +73,11 @@ def finished() -> Study:
 
 @functools.cache
 def analysed() -> Study:
-    """A finished study of two seeds with every analysis, and its report."""
-    return run_once(study_in(home() / "asked", seeds=(0, 1), analyses=("all",), threshold=0.97))
+    """A finished study of two seeds with every analysis, of few random tickets, and its report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tombola.study.analysis_steps.DrawOptions", functools.partial(DrawOptions, draws=6))
+        patch.setattr("tombola.study.analysis_steps.RETRAINED", 1)
+        return run_once(study_in(home() / "asked", seeds=(0, 1), analyses=("all",), threshold=0.97))
 
 
 def run_once(study: Study) -> Study:
@@ -92,6 +104,19 @@ def flags(command: str = "study", **settings: Any) -> list[str]:
     heeded = {one.name for title in COMMANDS[command].groups for one in groups[title][1]}
     values = {"model": model(), "task": task(), **{k: v for k, v in SETTINGS.items() if k in heeded}, **settings}
     return [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def _write_learned(folder: Path) -> None:
+    """The tiny BERT after three epochs of the task, without its output layer."""
+    given = StudyConfig.of("quick", **{**SETTINGS, "model": str(untrained()), "task": str(task()), "epochs": 3})
+    opened = given.open_task()
+    learned = opened.load(given.model, seed=0)
+    train(learned, opened, given.recipe, seed=0)
+    body = learned.get_submodule("bert")
+    assert isinstance(body, BertModel)
+    with quiet():
+        body.save_pretrained(folder)
+    write_tokenizer(folder)
 
 
 def write_model(folder: Path, seed: int = 8, layers: int = LAYERS) -> Path:

@@ -90,7 +90,7 @@ class SumTask(Task):
 
 @settings
 class SumSettings(RegimeSettings):
-    """How noisy the sums are."""
+    """Noise on the sums."""
 
     noise: Annotated[NotNegative, _setting("standard deviation of what is added to every sum")] = 0.1
 

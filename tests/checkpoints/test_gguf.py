@@ -101,9 +101,9 @@ def test_bad_files_are_one_line_and_leave_nothing(made: tuple[Path, LlamaForCaus
     assert [path for path in (cache() / "dequantised").iterdir() if path.suffix != ".lock"] == []
 
 
-# What is said of 32 blocks is worked out for each of them.
+# What is said of 32 blocks is worked out for each of them, which takes seconds.
 @pytest.mark.parametrize(
-    ("blocks", "stored"), [pytest.param(None, LAYERS, marks=pytest.mark.slow), (LAYERS, LAYERS - 1)]
+    ("blocks", "stored"), [pytest.param(None, LAYERS, marks=pytest.mark.exhaustive), (LAYERS, LAYERS - 1)]
 )
 def test_a_file_without_all_its_tensors_is_one_line(blocks: int | None, stored: int, tmp_path: Path) -> None:
     """Without its count of blocks a file was read as 32, 30 of them random."""

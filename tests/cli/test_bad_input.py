@@ -417,7 +417,7 @@ class TestSettings:
             ("epochs", "0", "epochs must be 1 or more, not 0"),
             ("learning_rate", "-1", "learning_rate must be above 0, not -1.0"),
             ("rewind", "step-x", "cannot rewind to 'step-x'; choose pretrained, init, final or step-K"),
-            ("rewind", "step-999", "cannot rewind to step 999: the training has 24 steps; choose an earlier one"),
+            ("rewind", "step-999", "cannot rewind to step 999: the training has 12 steps; choose an earlier one"),
             ("search_split", "test", "search_split must be 'dev' or 'train', not 'test'"),
             ("dev_rows", "0", "dev_rows must be 1 or more, not 0"),
             ("metric", "luck", "unknown metric 'luck'"),

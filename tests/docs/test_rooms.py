@@ -1,12 +1,14 @@
 """The picture of the rooms shows the imports that there are, counted here from the text of the source."""
 
 import re
+import tomllib
 from collections import Counter
 
 import pytest
 
 from generated_pages import rooms
-from generated_pages.sources import ROOMS, SOURCE
+from generated_pages.sources import ROOMS, ROOT, SOURCE
+from tombola.tasks import registry
 
 IMPORT = re.compile(r"^\s*(?:from tombola\.(\w+)(?:\.[\w.]+)? import|import tombola\.(\w+))", re.M)
 DOT = re.compile(r"<title>(\w+) imports (\w+): (\d+) lines?</title>")
@@ -38,3 +40,13 @@ def test_every_module_is_listed_with_what_it_is() -> None:
     lines = [line for line in text.splitlines() if line.startswith(("| `", "| [`"))]
     assert len(lines) == len(modules)
     assert all(line.rstrip(" |").endswith((".", "?")) for line in lines)
+
+
+def test_contracts_on_imports_name_every_regime() -> None:
+    names = {path.parent.name for path in (SOURCE / "tombola" / "tasks").glob("*/regime.py")}
+    assert names == {one.name for one in registry.regimes() if registry.is_ours(one)}
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    contracts = tools["importlinter"]["contracts"]
+    for key in ("modules", "forbidden_modules", "protected_modules"):
+        (listed,) = (one[key] for one in contracts if key in one)
+        assert {f"tombola.tasks.{name}" for name in names} <= {*listed}, key

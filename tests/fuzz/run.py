@@ -91,7 +91,15 @@ def start(name: str, runs: int, seed: int, *, keep: bool) -> dict[str, Any]:
         os.environ[SHARED_FOLDER] = made
         (room / "words").write_text("".join(f'"{word}"\n' for word in WORDS))
         limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST}", f"-dict={room / 'words'}"]
-        given = [*limits, f"-runs={runs}", f"-seed={seed}", f"-artifact_prefix={corpus}/", "-print_final_stats=1"]
+        # Sound files are long at once: lengths need not grow with time.
+        given = [
+            *limits,
+            "-len_control=0",
+            f"-runs={runs}",
+            f"-seed={seed}",
+            f"-artifact_prefix={corpus}/",
+            "-print_final_stats=1",
+        ]
         # What takes long to import is there already.
         if (child := os.fork()) == 0:
             with (room / "told").open("wb") as told:

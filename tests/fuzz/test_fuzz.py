@@ -10,7 +10,7 @@ import pytest
 from builders.readers import FUZZED
 
 HERE = Path(__file__).parent
-RUNS = 1000
+RUNS = 500
 
 
 @pytest.mark.exhaustive

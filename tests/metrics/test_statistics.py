@@ -89,6 +89,7 @@ def test_identical_values_differ_by_nothing() -> None:
     assert paired_difference(metric("mean_squared_error"), p, p, r, seed=0) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_difference_of_several_seeds_covers_what_other_seeds_would_show() -> None:
     """Tickets that are 5 % better on average, and by how much varies from one training run to the next."""
     generator, references, covered, fixed = np.random.default_rng(0), np.ones(300), 0, 0

@@ -19,6 +19,8 @@ from tombola.architectures.parameters import count_parameters
 from tombola.checkpoints.checkpoint import load, save_shrunk, save_zeros
 from tombola.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 def reckoned(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     capsys.readouterr()

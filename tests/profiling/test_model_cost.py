@@ -17,8 +17,8 @@ from builders.encoders import sites, some_weights
 from builders.families import ZOO
 from tombola import Ticket, TombolaError, dissect, masked, save_shrunk, shrunk
 from tombola.checkpoints.shrunk_folder import TENSORS
-from tombola.profiling import peak_memory
-from tombola.profiling.model_cost import Cost, CostOptions, Costs, compare, sentence, table
+from tombola.profiling import model_cost, peak_memory
+from tombola.profiling.model_cost import Cost, CostOptions, Costs, compare, latencies, sentence, table
 from tombola.profiling.tensor_memory import multiply_adds
 
 H, F, V, L = 32, 48, 64, 10  # width, hidden units of an MLP, vocabulary, tokens
@@ -87,6 +87,16 @@ def test_variants_side_by_side(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert {path.name for path in tmp_path.iterdir()} == {"small", "dense"}
+
+
+@pytest.mark.parametrize(("enough", "rounds"), [(0.0, 2), (1e9, 50)])
+def test_quick_passes_are_repeated_for_a_while(enough: float, rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_cost, "ENOUGH", enough)
+    model, passes = ZOO["bert"].make(dtype=torch.float32), list[int]()
+    model.register_forward_hook(lambda *_: passes.append(1))
+    latencies({"dense": model}, {1: tokens()}, repeats=2)
+    # The first one warms up.
+    assert len(passes) == 1 + rounds
 
 
 @pytest.mark.slow
@@ -159,6 +169,14 @@ def test_peak_memory_is_that_of_a_fresh_process(tmp_path: Path) -> None:
     assert mlps < dense < mlps + 100_000_000
     assert mlps < under_mask < mlps + 100_000_000
     assert small < dense - 0.8 * mlps
+
+
+@pytest.mark.slow
+def test_a_process_says_what_a_small_model_takes(tmp_path: Path) -> None:
+    model = ZOO["bert"].make(dtype=torch.float32)
+    save_shrunk(model, sites(model, [[1, 0, 0, 1], [1, 1, 1, 0]], [0, 1]), tmp_path / "small")
+    found = peak_memory.measure(tmp_path / "small", ticket=None, batch=2, length=8, device="cpu", threads=1)
+    assert found is None or 0 < found < 200_000_000
 
 
 def test_bad_input_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
@@ -101,6 +102,7 @@ def test_a_shrunk_network_is_estimated_without_weights() -> None:
     assert 0 <= apart <= sum(tensor.nbytes for tensor in inputs.values())
 
 
+@pytest.mark.slow
 def test_stable_diffusion_takes_what_was_published() -> None:
     # The configuration of version 1.5: the class's own defaults but for the size and the width of the text.
     with torch.device("meta"):

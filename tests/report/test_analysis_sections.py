@@ -11,7 +11,6 @@ import torch
 from scipy.stats import spearmanr
 
 from builders import small_study
-from builders.report_exports import check
 from builders.report_pages import read
 from tombola.analysis.agreement.coefficients import STATISTICS
 from tombola.analysis.attention.attention_summary import (
@@ -67,16 +66,6 @@ def test_every_section_is_there_and_every_chart_is_drawn(done: Study) -> None:
     assert places == set(page.specs)
     names = [attributes["data-name"] for tag, attributes in page.elements if attributes.get("class") == "plot"]
     assert len(names) == len(set(names))
-
-
-def test_its_files_say_what_the_page_says(done: Study, tmp_path: Path) -> None:
-    assert check(done.folder, tmp_path / "out") == [
-        "results",
-        "results-by-seed",
-        "smaller",
-        "agreement-seeds",
-        "attention",
-    ]
 
 
 def test_agreement_is_told_as_it_was_compared(done: Study) -> None:

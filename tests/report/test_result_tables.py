@@ -171,6 +171,10 @@ def test_a_broken_study_costs_a_line(home: Path, tmp_path: Path) -> None:
     assert set(left["study"]) == set(whole["searches"]["study"]) - {"a"}
     with pytest.raises(TombolaError, match="has no results yet"):
         tombola.results(folder / "begun")
+    for name in ("begun", "none"):
+        shutil.copytree(folder / name, tmp_path / "broken" / name)
+    with pytest.raises(TombolaError, match=r"none of 2 studies can be read; the first: .*has no results yet"):
+        tombola.results(tmp_path / "broken")
     for place in (tmp_path / "nowhere", folder / "more" / "notes"):
         with pytest.raises(TombolaError, match="holds no study"):
             tombola.results(place)

@@ -416,7 +416,7 @@ def test_single_steps_prune_language_models_too(tmp_path: Path, capsys: pytest.C
     assert "unknown pruning method 'wandering'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["heads", "weights", "sparsegpt"])
+@pytest.mark.parametrize("method", ["heads", pytest.param("weights", marks=pytest.mark.exhaustive), "sparsegpt"])
 def test_the_trail_of_a_language_model_agrees_with_its_study(
     method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,7 +30,8 @@ from tombola.subnetworks.subnetwork import masked, shrunk
 from tombola.tickets.ticket import Ticket
 
 _ROUNDS = 50
-"""Most repeats of a pass that takes hardly any time; as many as fit into half a second."""
+ENOUGH = 0.5
+"""Seconds within which quick passes are repeated, `_ROUNDS` times at most."""
 
 
 def latencies(
@@ -41,7 +42,7 @@ def latencies(
     for batch, inputs in given.items():
         # The first round warms up, and says how many there is time for.
         first = sum(_time(variant, inputs)[0] for variant in variants.values())
-        rounds = max(repeats, min(_ROUNDS, int(0.5 / first)))
+        rounds = max(repeats, min(_ROUNDS, int(ENOUGH / first)))
         fastest = np.min(passes(variants, inputs, rounds), axis=0).tolist()
         for name, (wall, processor) in zip(variants, fastest, strict=True):
             found[name][batch] = wall, processor

@@ -151,7 +151,8 @@ def _each(studies: Mapping[Path, T], read: Callable[[T], Any], what: str) -> Ite
         except TombolaError as error:
             errors.append(error)
     if errors and len(errors) == len(studies):
-        raise errors[0]
+        several = f"none of {len(errors)} studies can be read; the first: " if len(errors) > 1 else ""
+        raise TombolaError(f"{several}{errors[0]}")
     for one in errors:
         warnings.warn(f"{what}: {one}", stacklevel=2)
 

@@ -89,6 +89,7 @@ class Study(Shown):
         TombolaError: `out` is the folder of a study of another model or task, or the device does not exist.
     """
 
+    # Many parameters: beside what is studied, where, by whom and for whose eyes, which no setting is.
     def __init__(
         self,
         config: StudyConfig,

@@ -264,3 +264,10 @@ def test_half_a_character_is_refused_with_its_row(row: str, tmp_path: Path) -> N
     rows = [json.loads(row), {"text": "fine", "label": "b"}]
     with pytest.raises(TombolaError, match=r"row 0 .*half of a character"):
         Corpus.from_rows(rows, rows, ("text", None, "label"))
+
+
+def test_a_header_that_csv_cannot_split_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"text;label\rgood;1\nbad;0\n")
+    with pytest.raises(TombolaError, match=r"x\.csv, line 1 is malformed CSV: .*; mend the line"):
+        list(records(path))

@@ -267,7 +267,7 @@ def _texts(table: Table, column: Sequence[object], blank: bool) -> tuple[str, ..
     bad = [index for index, one in enumerate(column) if not isinstance(one, str) or not (blank or one.strip())]
     if bad:
         value = column[bad[0]]
-        nothing = value is None or isinstance(value, str) or value != value
+        nothing = isinstance(value, str) or _missing(value)
         what = "has no text" if nothing else f"has {value!r} where a text should be"
         raise TombolaError(f"{table.where(bad[0])} {what}{_nor(bad)}; mend or drop the row")
     for index, value in enumerate(column):
@@ -288,13 +288,13 @@ def _check_encodable(table: Table, index: int, text: str) -> None:
 
 def _present(table: Table, index: int) -> object:
     value = table.labels[index]
-    if _no_label(value):
-        without = [place for place, one in enumerate(table.labels) if _no_label(one)]
+    if _missing(value):
+        without = [place for place, one in enumerate(table.labels) if _missing(one)]
         raise TombolaError(f"{table.where(index)} has no label{_nor(without)}; add it or drop the row")
     return value
 
 
-def _no_label(value: object) -> bool:
+def _missing(value: object) -> bool:
     return value is None or (
         not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
     )

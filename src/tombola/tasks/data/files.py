@@ -201,9 +201,10 @@ def _delimiter(path: Path) -> str:
 
 
 def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((line for _, line in text_lines(path)), strict=True, delimiter=_delimiter(path))
     start = 1
     try:
+        # To find out what delimits, the header is split too.
+        reader = csv.reader((line for _, line in text_lines(path)), strict=True, delimiter=_delimiter(path))
         for fields in reader:
             if fields:
                 yield start, fields
