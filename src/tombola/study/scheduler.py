@@ -345,6 +345,12 @@ class _SharedJob:
     def _failed(self, worker: Worker, error: Exception, *, lost: bool) -> None:
         step = worker.give_up()
         self._release(step)
+        if lost and step.done():
+            # It was, when the worker ended.
+            self._pool.dismiss(worker)
+            self._schedule.finish(step)
+            self._heard(step, None)
+            return
         if lost or isinstance(error, MemoryRanOutError):
             # What it holds of memory is given back at once.
             self._pool.dismiss(worker)

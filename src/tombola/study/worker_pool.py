@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -361,7 +362,12 @@ class WorkerPool:
     def _ended(self, future: "Future[Message]") -> None:
         key = str(future.key)
         if future.status == "finished":
-            self._events.put((key, future.result()))
+            try:
+                self._events.put((key, future.result()))
+            except CancelledError:
+                # Its worker ended before the answer was fetched, or the pool has.
+                if self._address is not None:
+                    self._events.put((key, {"lost": 1, "text": "its answer was lost"}))
         elif future.status == "error":
             error: BaseException = future.exception()
             lost = type(error).__name__ == "KilledWorker"
