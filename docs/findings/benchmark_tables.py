@@ -363,7 +363,25 @@ def training() -> Iterator[Line]:
             yield (name, line["precision"], times(line["seconds"][name]), f"{line['scores'][name]:.3f}", quotient)
 
 
+def reliability_said() -> str:
+    """Caption of `reliability`."""
+    _, line = measured("reliability")
+    return (
+        f"{line['runs']} runs that were disturbed; {line['whole']} times the sweep came to its end, each time with the "
+        f"results of an undisturbed run ({conditions('reliability')})."
+    )
+
+
+def reliability() -> Iterator[Line]:
+    """Disturbances of a sweep."""
+    for line in measured("reliability")[1:]:
+        yield ("disturbance", "times")
+        for name, times in line["disturbed"].items():
+            yield (name, str(times))
+
+
 CAPTIONS = {
+    "reliability": reliability_said,
     "training": training_said,
     "search": search_said,
     "saved": saved_said,
@@ -379,6 +397,7 @@ CAPTIONS = {
 }
 """Table → the line before it."""
 TABLES = {
+    "reliability": reliability,
     "training": training,
     "search": search,
     "saved": saved,

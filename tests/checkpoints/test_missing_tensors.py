@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from builders import task_types
 from builders.encoders import classifier, rows, tokenizer
 from builders.families import ZOO
 from builders.unets import unet
@@ -17,6 +18,7 @@ from tombola.checkpoints.loading import load_model
 from tombola.checkpoints.model_libraries import load_any
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.fine_tuned.text_classification import TextTask
+from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
 
 TASK = TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer())
 OPENED: dict[str, Callable[[str], Any]] = {
@@ -83,6 +85,29 @@ def test_an_output_layer_and_a_pooler_are_made_anew_to_fine_tune_alone(tmp_path:
         TASK.load(source, seed=0, state="trained")
     with pytest.raises(TombolaError, match="lacks 4 tensors"):
         load_model(source)
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("decoder.block.0.layer.0.SelfAttention.k.weight", "decoder.block.0.layer.0.SelfAttention.k.weight"),
+        # It is tied.
+        ("shared.weight", "decoder.embed_tokens.weight"),
+    ],
+)
+def test_a_part_of_an_encoder_and_decoder_is_no_output_layer(lost: str, named: str, tmp_path: Path) -> None:
+    pairs, source = task_types.written_rows(6, 0), str(tmp_path)
+    task = TextToTextTask.from_rows(pairs, pairs, task_types.splitting_tokenizer(), max_length=12)
+    model = task_types.t5()
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    save_file({name: one for name, one in tensors.items() if name != "lm_head.weight"}, file, {"format": "pt"})
+    task.load(source, seed=0)
+    save_file({name: one for name, one in tensors.items() if name != lost}, file, {"format": "pt"})
+    with pytest.raises(TombolaError, match=f"{named} among them, which would be random"):
+        task.load(source, seed=0)
 
 
 def test_denoisers_too(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Drivers (each with its scheduler) and workers are killed, workers are stopped, files cannot be written, the folder is
 taken away for a moment. `TOMBOLA_KILLS=100` kills a hundred times, where a few do otherwise; `-o log_cli=true
---log-cli-level=INFO` tells of each.
+--log-cli-level=INFO` tells of each, and `TOMBOLA_RELIABILITY=FILE` keeps what became of all.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ import yaml
 
 from builders import small_study
 from builders.small_study import command, environment, read_rows, timeless
+from results_file import ResultsFile
 from tombola.tickets.ticket import Ticket
 
 pytestmark = [
@@ -105,9 +106,11 @@ class Disturber:
         self.sweep, self.out = sweep, out
         self.draw = random.Random(0)
         self.done: Counter[str] = Counter()
+        self.runs = 0
 
     def run(self, how: str) -> int:
         """Run once, disturbed in a way; the exit code."""
+        self.runs += 1
         process = start(self.sweep, self.out, full_disk if how == "full disk" else None)
         if how == "full disk":
             self.done[how] += 1
@@ -188,3 +191,6 @@ def test_it_ends_as_if_nobody_had_disturbed_it(tmp_path: Path) -> None:
         if enough:
             break
     assert list((tmp_path / "temporary").iterdir()) == []
+    if (path := os.environ.get("TOMBOLA_RELIABILITY")) is not None:
+        results_file = ResultsFile(Path(path), {}, ("runs",))
+        results_file.add(disturbed=dict(disturber.done), runs=disturber.runs, whole=whole)

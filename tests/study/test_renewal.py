@@ -84,6 +84,7 @@ OTHERS: Mapping[str, Any] = {
     "weight_decay": 0.1,
     "warmup_ratio": 0.5,
     "max_grad_norm": 0.1,
+    "gradient_accumulation_steps": 3,
     "text_column": "other",
     "text_pair_column": "other",
     "label_column": "turned",
@@ -159,7 +160,7 @@ QUICK = ("controls", "bootstrap_resamples")
 
 def test_every_setting_is_changed(base: Study) -> None:
     files = {"model", "task", "validation_file", "full", "data"}
-    neutral = {"device", "analyses", "at_chance"}
+    neutral = {"device", "analyses", "at_chance", "gradient_checkpointing"}
     # Of held-out rows, of data without dev rows, of data of the hub, and of long contexts of questions.
     of_others = {"search_rows", "validation_split", "dataset_config", "doc_stride"}
     assert {*OTHERS} | files | neutral | of_others == {*base.config.settings()}

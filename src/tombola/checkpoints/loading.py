@@ -123,9 +123,12 @@ def read_weights(
                 lambda kind: kind.from_pretrained(path, ignore_mismatched_sizes=True, **options),
             )
     inner = f"{model.base_model_prefix}."
+    # The names of T5, and of a body by itself, have no prefix.
+    parts = {} if hasattr(model, model.base_model_prefix) else dict(model.named_children())
 
     def of_body(name: str) -> bool:
-        return name.startswith(inner) and ".pooler." not in name
+        part = parts.get(name.split(".")[0])
+        return (name.startswith(inner) and ".pooler." not in name) or isinstance(part, PreTrainedModel | nn.Embedding)
 
     if wrong := sorted(found["mismatched_keys"], key=str):
         name, stored, wanted = wrong[0]
@@ -137,8 +140,6 @@ def read_weights(
         raise other_shape(source, name, stored, wanted)
     anew = sorted(found["missing_keys"])
     refuse_lacking(source, type(model), [name for name in anew if not new_output or of_body(name)])
-    # The names of T5, and of a body by itself, have no prefix.
-    parts = set[str]() if hasattr(model, model.base_model_prefix) else {name for name, _ in model.named_children()}
     if beyond := sorted(name for name in found["unexpected_keys"] if of_body(name) or name.split(".")[0] in parts):
         raise TombolaError(
             f"{source} holds {len(beyond)} tensors that its configuration has no place for, {beyond[0]} among them; "

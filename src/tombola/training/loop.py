@@ -26,6 +26,7 @@ from tombola.training.recipe import Recipe
 from tombola.training.replica import Replica
 
 
+# Many parameters: those of a training, of which a tutorial names one or two.
 @memory_errors()
 def train(
     model: nn.Module,
@@ -105,13 +106,7 @@ def _train(
                 if step >= first_step:
                     counted.advance(len(batch.indices))
                 continue
-            parts, mean = replica.parts(batch, recipe.gradient_accumulation_steps), 0.0
-            for number, (part, weight) in enumerate(parts, start=1):
-                with replica.summing(number == len(parts)):
-                    with autocast(device, precision):
-                        loss = replica.losses(part).mean() * weight
-                    scaler.scale(loss).backward()
-                mean += loss.item()
+            mean = _backward(replica, batch, recipe, scaler, precision)
             scaler.unscale_(replica.optimizer)
             for parameter, mask in masked:
                 if parameter.grad is not None:
@@ -132,6 +127,20 @@ def _train(
                 kept.step(step + 1)
             counted.advance(len(batch.indices))
         replica.close()
+
+
+def _backward(
+    replica: Replica, batch: Batch, recipe: Recipe, scaler: torch.amp.GradScaler, precision: Precision
+) -> float:
+    """Add up the gradients of a batch, part by part; the mean loss."""
+    parts, mean = replica.parts(batch, recipe.gradient_accumulation_steps), 0.0
+    for number, (part, weight) in enumerate(parts, start=1):
+        with replica.summing(number == len(parts)):
+            with autocast(replica.device, precision):
+                loss = replica.losses(part).mean() * weight
+            scaler.scale(loss).backward()
+        mean += loss.item()
+    return mean
 
 
 def _check_finite(norm: Tensor, at: str, recipe: Recipe) -> None:

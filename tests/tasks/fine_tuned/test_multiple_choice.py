@@ -129,6 +129,14 @@ def test_answers_come_in_a_list_with_letters_too() -> None:
     ]
 
 
+@pytest.mark.parametrize("names", [["A", "B", "C"], ["A"], "AB", 2])
+def test_answers_have_as_many_names_as_there_are(names: Any) -> None:
+    # A name too many would be the place of an answer that there is not.
+    rows = [{"question": "word1", "choices": {"label": names, "text": ["fine1", "poor1"]}, "answerKey": "A"}] * 2
+    with pytest.raises(TombolaError, match=r"calls its 2 answers .*; give as many names, or none"):
+        MultipleChoiceTask.from_rows(rows, rows, splitting_tokenizer())
+
+
 def test_rows_that_do_not_fit_are_one_clear_line() -> None:
     def refused(change: dict[str, Any]) -> str:
         with pytest.raises(TombolaError) as caught:

@@ -99,7 +99,7 @@ def _columns(there: Sequence[str], question: Column, label: Column, name: str) -
 
 def _question(row: Mapping[str, Any], columns: tuple[str, str, str], where: str) -> tuple[str, tuple[str, ...], int]:
     first, given, label = (cell(row, column, where) for column in columns)
-    names: Sequence[object] = ()
+    names: Any = ()
     if columns[1] == ENDINGS:
         found = [row[f"ending{place}"] for place in range(len(row)) if f"ending{place}" in row]
         beginning = row.get("sent2") or ""
@@ -114,7 +114,10 @@ def _question(row: Mapping[str, Any], columns: tuple[str, str, str], where: str)
         raise TombolaError(f"{where} has {bad[0]!r} where a text should be; mend or drop the row")
     if len(answers) < 2:
         raise TombolaError(f"{where} has fewer than two answers; give several, or drop the row")
-    return first, tuple(answers), _place(label, names, len(answers), where)
+    called = [*names] if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    if len(called) not in (0, len(answers)):
+        raise TombolaError(f"{where} calls its {len(answers)} answers {names!r:.80}; give as many names, or none")
+    return first, tuple(answers), _place(label, called, len(answers), where)
 
 
 def _place(value: object, names: Sequence[object], answers: int, where: str) -> int:
