@@ -7,6 +7,7 @@ another exception, five seconds, 4 GB of memory, a file that was not there befor
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -51,7 +52,7 @@ def fuzz(name: str, room: Path, options: Sequence[str]) -> None:
     for index, content in enumerate(contents):
         (room / "sound" / str(index)).write_bytes(bytes([index]) + content)
 
-    def one(data: bytes) -> None:
+    def read_one(data: bytes) -> None:
         chosen = data[0] % len(files) if data else 0
         files[chosen].write_bytes(data[1:])
         try:
@@ -65,6 +66,14 @@ def fuzz(name: str, room: Path, options: Sequence[str]) -> None:
             files[chosen].write_bytes(contents[chosen])
         if (now := listing(folder)) != before:
             raise AssertionError(f"left behind: {sorted(now ^ before)}")
+
+    def one(data: bytes) -> None:
+        try:
+            read_one(data)
+        except BaseException:
+            # Before the process ends; of what takes too long or too much libFuzzer keeps the input itself.
+            (room / "corpus" / f"crash-{hashlib.sha256(data).hexdigest()[:16]}").write_bytes(data)
+            raise
 
     atheris.Setup(["fuzz", *options, str(room / "corpus"), str(room / "sound")], one)
     atheris.Fuzz()

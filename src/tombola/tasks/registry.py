@@ -21,7 +21,7 @@ ENTRY_POINTS = "tombola.regimes"
 TAKEN = frozenset(
     (
         *("command", "config", "density", "help", "json", "method", "out", "preset", "sample_config", "save", "schema"),
-        *("cluster", "dry_run", "seed", "seeds", "continue", "ticket", "track", "typed", "workers"),
+        *("budget", "cluster", "dry_run", "plan", "seed", "seeds", "continue", "ticket", "track", "typed", "workers"),
     )
 )
 """Names of the commands' own flags, which no setting may have."""
