@@ -15,8 +15,15 @@ _PLACES = {
 
 
 def pages() -> Mapping[str, str]:
-    """Path and Markdown of each; their links to docs/ are turned into links within the site."""
-    return {page: (ROOT / file).read_text(encoding="utf-8").replace("](docs/", "](") for page, file in _FILES.items()}
+    """Path and Markdown of each; their links to docs/, and to one another, are turned into links within the site."""
+    return {page: _linked((ROOT / file).read_text(encoding="utf-8")) for page, file in _FILES.items()}
+
+
+def _linked(markdown: str) -> str:
+    for page, file in _FILES.items():
+        for end in ("#", ")"):
+            markdown = markdown.replace(f"]({file}{end}", f"]({page}{end}")
+    return markdown.replace("](docs/", "](")
 
 
 def within_site(markdown: str, page: str) -> str:

@@ -57,7 +57,7 @@ class TestFile:
         found = SweepFile.read(write(tmp_path / "sweep.yaml", grid, out="here", seeds=[4])).studies
         assert [one.file.config.recipe.epochs for one in found] == [1, 2, 3]
         assert [one.file.seeds for one in found] == [(4,), (4,), (0, 1)]
-        assert [one.label for one in found] == ["epochs 1", "epochs 2", "epochs 3, train_rows 64"]
+        assert [one.label for one in found] == ["epochs 1", "epochs 2", "epochs 3"]
 
     def test_a_list_of_lists_is_an_axis_of_lists(self, tmp_path: Path) -> None:
         found = SweepFile.read(write(tmp_path / "s.yaml", {"methods": ["heads+mlps", "heads+mlps,weights"]})).studies

@@ -76,6 +76,10 @@ class SweepFile:
         files = [StudyFile.of({**values, **cell}, str(path), preset, **flat) for cell in cells]
         varied = [name for name in dict.fromkeys(itertools.chain(*cells)) if name not in CONSTANT]
         varied = [name for name in varied if len({repr(cell.get(name)) for cell in cells}) > 1]
+        # What is true of one part only says nothing more, where the others tell all studies apart.
+        axes = [name for name in varied if name == "task" or any(len(one.get(name, ())) > 1 for one in given)]
+        if len({repr([cell.get(name) for name in axes]) for cell in cells}) == len(cells):
+            varied = axes
         studies = tuple(
             SweptStudy({name: _shown(name, cell[name]) for name in varied if name in cell}, file)
             for cell, file in zip(cells, files, strict=True)
