@@ -202,7 +202,9 @@ class TestModel:
     ) -> None:
         edit(data / "train.tsv", lambda lines: [*lines, *["dull bright\tmixed"] * 20])
         said = refused(capsys, tmp_path, *study(tmp_path / "runs", model=full, task=data, train_rows=260))
-        assert said.startswith(f"{full} was fine-tuned for another number of labels: it holds classifier.")
+        assert said.startswith(
+            f"{full} was fine-tuned for another number of labels: it has 2 outputs, and 3 are needed;"
+        )
 
     @pytest.mark.parametrize("source", ["google-bert/bert-base-uncased", "nobody/nothing"])
     def test_the_hub_cannot_be_reached(self, tmp_path: Path, source: str, capsys: Capture) -> None:
@@ -413,7 +415,7 @@ class TestSettings:
             ("threshold", "1.5", "threshold must be above 0 and at most 1, not 1.5"),
             ("weights_step", "1", "weights_step must be above 0 and below 1, not 1.0"),
             ("mlps_step", "-1", "mlps_step must be 0 or more"),
-            ("precision", "fp8", "precision must be 'auto', 'fp32' or 'bf16', not 'fp8'"),
+            ("precision", "fp8", "precision must be 'auto', 'fp32', 'bf16' or 'fp16', not 'fp8'"),
             ("epochs", "0", "epochs must be 1 or more, not 0"),
             ("learning_rate", "-1", "learning_rate must be above 0, not -1.0"),
             ("rewind", "step-x", "cannot rewind to 'step-x'; choose pretrained, init, final or step-K"),

@@ -568,8 +568,8 @@ class TestSteps:
         assert f"models on disk: {figures(found['bytes'] / 1e6, 1)} MB more at most" in said
         assert not any(tmp_path.iterdir())
         if name == "shrink":
-            # Headers of the files are left out.
-            assert found["bytes"] == pytest.approx(run_json(capsys, *asked, out)["bytes"], rel=0.1)
+            # Headers of the files are left out, some kilobytes.
+            assert 0 <= run_json(capsys, *asked, out)["bytes"] - found["bytes"] < 10_000
         taken = shutil.copytree(seed_folder.folder / "guessing", tmp_path / "taken")
         assert main([*asked, str(taken), "--dry-run"]) == 2
         assert f"{taken} exists already" in capsys.readouterr().err

@@ -73,7 +73,8 @@ class TestFile:
             ({"workers": [1, 2]}, "grid: 'workers' is for all studies, it stands outside of the grid"),
             ({"epochs": []}, "grid: epochs has no value"),
             ({"epochs": [1, "many"]}, "epochs must be a whole number"),
-            ({"epochs": [1, 1]}, "the grid has 'epochs 1' more than once"),
+            ({"epochs": [1, 1]}, "the grid has 'one study' more than once"),
+            ([{"epochs": 1, "preset": "quick"}, {"epochs": 1, "preset": "full"}], "more than once"),
             ({"epochs": list(range(1, 102)), "weights_step": [0.01 * n for n in range(1, 11)]}, "1,010 studies"),
         ],
     )
@@ -85,9 +86,16 @@ class TestFile:
         assert line in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_paths_with_one_last_part_are_told_apart(self, tmp_path: Path) -> None:
+        found = SweepFile.read(write(tmp_path / "s.yaml", {"full": ["a/full", "b/full"], "epochs": [1, 2]})).studies
+        assert len({one.label for one in found}) == 4
+        assert found[0].label == "full a/full, epochs 1"
+
     def test_a_flag_and_an_axis_of_one_setting_contradict(self, tmp_path: Path) -> None:
         with pytest.raises(TombolaError, match="epochs is given as a flag too"):
             SweepFile.read(write(tmp_path / "sweep.yaml", {"epochs": [1, 2]}), None, epochs=4)
+        with pytest.raises(TombolaError, match="seeds is given as a flag too"):
+            SweepFile.read(write(tmp_path / "sweep.yaml", {"epochs": [1, 2], "seeds": 1}), given=["seeds"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -169,7 +177,9 @@ def test_a_step_is_of_one_study_at_a_time(tmp_path: Path) -> None:
     held = first.claim(mine)
     assert held is not None
     assert second.claim(theirs) is None
-    # Those of another task share nothing, nor do steps that cost nothing.
+    # Those of another recipe or task share nothing, nor do steps that cost nothing.
+    assert second.claim(replace(theirs, settings={"learning_rate": 0.1})) is not None
+    assert second.claim(replace(theirs, settings={"threshold": 0.8})) is None
     assert other.claim(third) is not None
     assert second.claim(replace(theirs, cost=1.0)) is not None
     held.release()

@@ -137,7 +137,7 @@ def test_a_folder_says_nothing_of_trust(studies: list[Study], tmp_path: Path) ->
     [
         (lambda a, b: [a], "give the folders of two studies at least"),
         (lambda a, b: [a, a], "two of the studies are of one task"),
-        (lambda a, b: [a, b.parent], r"holds no study \(study.json is missing\)"),
+        (lambda a, b: [a, b.parent], r"is no study, it holds 2; name one, such as "),
     ],
 )
 def test_studies_that_do_not_go_together(

@@ -15,7 +15,7 @@ import torch
 
 from builders import kept_tracker, small_study
 from builders.small_study import command, environment, flags, read_rows, timeless
-from tombola.foundations.atomic_files import read_json, read_lines
+from tombola.foundations.atomic_files import read_json, read_lines, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import ProgressBars, ProgressLine
 from tombola.study.step import StudyStep
@@ -170,6 +170,8 @@ def a_step(study: Study, what: str, result: str) -> StudyStep:
 
 def test_a_defect_in_a_worker_comes_with_its_traceback(tmp_path: Path) -> None:
     study = shared(tmp_path)
+    study.folder.mkdir()
+    write_json(study.folder / "study.json", {"name": study.config.name, "hash": study.hash})
     with ProgressBars("test", 1) as bars, WorkerPool(job_of(study), 1) as pool:
         pool.submit(pool.start(ProgressLine(bars), 1), a_step(study, "unknown", "no such step"), 1)
         with pytest.raises(RuntimeError, match=r"KeyError: '.*no such step'"):

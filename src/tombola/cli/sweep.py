@@ -45,9 +45,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     from tombola.study.sweep_file import SweepFile
 
     place = Path("/dev/stdin") if options.config == Path("-") else options.config
-    asked = SweepFile.read(place, options.preset, **given_settings(options))
-    out = options.out or asked.out
     given = {name: getattr(options, name) for name in ("seeds", "save") if getattr(options, name) is not None}
+    asked = SweepFile.read(place, options.preset, given, **given_settings(options))
+    out = options.out or asked.out
     studies = [replace(one, file=replace(one.file, **given)) for one in asked.studies]
     for one in studies:
         config, seeds = one.file.config, one.file.seeds

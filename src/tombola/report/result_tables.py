@@ -159,7 +159,7 @@ def _each(studies: Mapping[Path, T], read: Callable[[T], Any], what: str) -> Ite
 
 def _finished(data: StudyData) -> bool:
     """True if the study had done all that it was last asked for: verdicts come last, and go when it is resumed."""
-    return (data.folder / "verdicts.json").is_file()
+    return (data.folder / "verdicts.json").is_file() and not data.missing
 
 
 def _regime(data: StudyData) -> str:

@@ -1,5 +1,6 @@
 """Data of a sweep's page: its record, and the studies that have results."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tombola.analysis.agreement.comparison import Comparison
 from tombola.foundations.errors import TombolaError
 from tombola.report.study_data import StudyData, read_study
 from tombola.report.summary import Summary
+from tombola.study.folder_layout import check_links
 from tombola.study.step_list import STEPS, StepList
 from tombola.study.sweep_record import SWEEP, SweepRecord
 
@@ -36,8 +38,14 @@ class SweepData:
         Raises:
             TombolaError: a file is damaged, or no study has results yet.
         """
-        record = SweepRecord.read(folder / SWEEP)
-        found = {label: read_study(place) for label, place in record.places(folder).items() if _has_rows(place)}
+        check_links(folder)
+        record, found = SweepRecord.read(folder / SWEEP), dict[str, StudyData]()
+        for label, place in record.places(folder).items():
+            try:
+                if _has_rows(place):
+                    found[label] = read_study(place)
+            except TombolaError as error:
+                warnings.warn(f"{label} is left out: {error}", stacklevel=2)
         if not found:
             raise TombolaError(f"no study of the sweep in {folder} has results yet; let it go on and try again")
         return cls(folder, record, found)

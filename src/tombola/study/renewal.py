@@ -115,7 +115,17 @@ class Renewal:
         What is told of the results stays: it is of these settings.
         """
         self._forgotten = True
-        return not step.there() and self._copy(step, step.needs_made()) is not None
+        if step.there():
+            return False
+        if self._copy(step, step.needs_made()) is None:
+            if step.trained is not None:
+                # A model that was trained alike, and is to be scored anew alone.
+                shutil.rmtree(step.trained, ignore_errors=True)
+                self._bring_trained(step, step.trained)
+            return False
+        if step.outdated():
+            step.mend_scores()
+        return True
 
     def _stale(self, step: StudyStep, changed: set[str]) -> None:
         # One that was killed before it published anything has a record alone.
@@ -195,11 +205,14 @@ class Renewal:
                 if draft is None:
                     continue
                 copied = record.stamped(record.files, draft)
+                training_folder(step.result).remove()
                 names = _names_beside(step.result, record)
                 step.result.parent.mkdir(parents=True, exist_ok=True)
                 # The result last, as it says that all is there.
                 copied.write(StepRecord.path(step.result))
                 for name in (*names, step.result.name):
+                    # A run that was killed may have left what lies beside the result alone.
+                    shutil.rmtree(step.result.with_name(name), ignore_errors=True)
                     _move(draft / name, step.result.with_name(name))
                 return home
         return None

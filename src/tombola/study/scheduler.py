@@ -79,14 +79,14 @@ class Schedule:
         """Let a step wait again that was taken."""
         self._waiting.append(step)
 
-    def leave(self, step: StudyStep) -> int:
-        """Leave a step that was taken undone; the number of others that need it, which are taken out."""
+    def leave(self, step: StudyStep) -> set[Path]:
+        """Leave a step that was taken undone; its result with those of others that need it, which are taken out."""
         left = {step.result}
         for other in self._steps:
             if other in self._waiting and not left.isdisjoint(other.needs):
                 left.add(other.result)
                 self._waiting.remove(other)
-        return len(left) - 1
+        return left
 
     def drop(self, blocked: Callable[[StudyStep], bool]) -> Iterator[StudyStep]:
         """Take out the steps that are `blocked`, each asked after those that it needs."""
@@ -201,19 +201,30 @@ def run_here(
 
 
 def _run_here(
-    steps: Sequence[StudyStep], bars: ProgressBars, heard: Heard, failures: Failures, budget: Budget | None
+    steps: Sequence[StudyStep],
+    bars: ProgressBars,
+    heard: Heard,
+    failures: Failures,
+    budget: Budget | None,
+    before: Set[Path] = frozenset(),
 ) -> int:
-    runner, line, left = StepRunner(), ProgressLine(bars), set[Path]()
+    """Run steps here; the number of results that the budget left, with those that it left `before`."""
+    runner, line, left = StepRunner(), ProgressLine(bars), {*before}
     for step in steps if budget is None else sorted(steps, key=budget.rank):
         if step.done() or failures.blocks(step):
             bars.skip(step.cost)
         elif budget is not None and (not left.isdisjoint(step.needs) or not budget.fits(step)):
             left.add(step.result)
         else:
-            claim = _await_claim(step, bars)
+            claim = Claim()
             try:
+                claim = _await_claim(step, bars)
                 if claim.copied:
                     bars.skip(step.cost)
+                elif budget is not None and not budget.fits(step):
+                    # It waited for another study meanwhile.
+                    left.add(step.result)
+                    continue
                 else:
                     with line.step(step.what, cost=step.cost, weight=step.weight):
                         runner.run(step, line)
@@ -264,9 +275,9 @@ def run_steps(
     job = _SharedJob(left, pool, bars, lone_steps(steps), heard, budget)
     with pool:
         job.run()
-    over = _run_here(here, bars, heard, job.failures, budget)
+    left_over = _run_here(here, bars, heard, job.failures, budget, job.left)
     job.failures.finish()
-    return over + job.left
+    return left_over
 
 
 class _SharedJob:
@@ -282,7 +293,7 @@ class _SharedJob:
         budget: Budget | None,
     ) -> None:
         self.failures = Failures(bars, heard)
-        self.left = 0
+        self.left = set[Path]()
         self._schedule = Schedule(steps) if budget is None else Schedule(steps, budget.rank)
         self._pool, self._bars, self._lone, self._heard, self._budget = pool, bars, lone, heard, budget
         # Where all are of one study whose files are others, what workers do is for nothing.
@@ -293,6 +304,7 @@ class _SharedJob:
         self._told: set[str] = set()
         self._claims: dict[Path, Claim] = {}
         self._elsewhere: set[Path] = set()
+        self._asked = time.monotonic()
 
     def run(self) -> None:
         try:
@@ -363,6 +375,9 @@ class _SharedJob:
         if isinstance(error, StaleError) and self._one_study:
             self._heard(step, error)
             raise error
+        self._fail(step, error)
+
+    def _fail(self, step: StudyStep, error: Exception) -> None:
         self.failures.add(step, error)
         for blocked in self._schedule.drop(self.failures.blocks):
             self._bars.skip(blocked.cost)
@@ -372,7 +387,9 @@ class _SharedJob:
 
     def _give(self) -> None:
         """Give idle workers what may begin: first what is near to what they have at hand, then anything."""
-        self._elsewhere.clear()
+        if time.monotonic() - self._asked >= SOON:
+            self._asked = time.monotonic()
+            self._elsewhere.clear()
         while len(self._pool.workers) > self._pool.size and (idle := self._pool.idle()):
             self._pool.dismiss(idle[0])
         for near in (2, 1, 0):
@@ -387,10 +404,12 @@ class _SharedJob:
         """Take a step that a worker can begin; what another study has made is copied on the way."""
         while (step := self._schedule.take(last, near, self._elsewhere)) is not None:
             if self._budget is not None and not self._budget.fits(step):
-                self.left += 1 + self._schedule.leave(step)
-            elif (claim := _claim(step)) is None:
+                self.left |= self._schedule.leave(step)
+            elif (claim := self._claimed(step)) is None:
                 self._elsewhere.add(step.result)
                 self._schedule.put_back(step)
+            elif claim.failed:
+                continue
             elif claim.copied:
                 claim.release()
                 self._bars.skip(step.cost)
@@ -400,6 +419,13 @@ class _SharedJob:
                 self._claims[step.result] = claim
                 return step
         return None
+
+    def _claimed(self, step: StudyStep) -> Claim | None:
+        try:
+            return _claim(step)
+        except TombolaError as error:
+            self._fail(step, error)
+            return Claim(failed=True)
 
     def _submit(self, worker: Worker, step: StudyStep) -> None:
         self._pool.submit(worker, step, resources.cores() if step.result in self._lone else self._threads)

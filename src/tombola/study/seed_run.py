@@ -72,7 +72,8 @@ class SeedRun(SeedContext):
                 how = functools.partial(train, seed=seed, at_step=at_step, precision=precision)
                 how(model, task, config.recipe, keep=keep, progress=progress)
                 if at_step is not None:
-                    rewinding.step_file(keep.path).rename(rewinding.step_file(draft))
+                    # Kept there too, until the result is published: what is killed before goes on after that step.
+                    shutil.copy2(rewinding.step_file(keep.path), rewinding.step_file(draft))
             self.write_score(draft, whole(model), "full", "none", started, progress)
             if config.search_split == "train":
                 self.evaluate(whole(model), "search", progress, importance=True).write(draft / SEARCH_EVALUATION)

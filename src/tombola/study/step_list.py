@@ -33,18 +33,24 @@ class StepList(JsonRecord):
     Attributes:
         steps: in their order.
         failed: what each step that failed last time failed of, by its name.
+        left_out: results of steps that were run last time and had nothing to publish, with a warning that says why.
     """
 
     steps: Sequence[ListedStep]
     failed: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[InnerPath] = ()
 
     def missing(self, folder: Path) -> list[ListedStep]:
-        """Steps whose result is not in a study's folder; an analysis that cannot be made is none of them."""
-        return [one for one in self.steps if not _made(folder / one.result)]
+        """Steps whose result is not in a study's folder; what was left out is none of them."""
+        return [one for one in self.steps if one.result not in self.left_out and not _made(folder / one.result)]
 
     def with_failure(self, what: str, why: str) -> "StepList":
         """The list with a step that failed."""
         return replace(self, failed={**self.failed, what: why})
+
+    def with_left_out(self, result: str) -> "StepList":
+        """The list with a step that had nothing to publish."""
+        return replace(self, left_out=[*self.left_out, result])
 
 
 def _made(result: Path) -> bool:

@@ -12,6 +12,8 @@ import torch
 
 from tombola.foundations.atomic_files import clear_drafts
 from tombola.foundations.curves import tracked
+from tombola.foundations.errors import TombolaError
+from tombola.foundations.launcher import process_count
 from tombola.foundations.precision import deterministic
 from tombola.foundations.progress import ProgressBars
 from tombola.study.estimates import stretch, worker_count
@@ -57,7 +59,7 @@ class StudiesRun:
 
     Attributes:
         studies: in folders of their own.
-        folder: where workers keep what they need for themselves.
+        folder: of the whole, after which a tracker names the run.
         workers: processes; see `Study`.
         cluster: address of a Dask scheduler whose workers run the steps; None for processes of this machine.
         what: it is, above the bars.
@@ -88,11 +90,17 @@ class StudiesRun:
         Raises:
             TombolaError: a step failed; whatever was finished stays.
         """
+        if process_count() > 1:
+            raise TombolaError(
+                f"a {self.what} is one process, whose workers are its own; start it without the launcher"
+            )
         every = [step for study in self.studies for step in steps[study.folder]]
         workers = self.worker_count(every)
         for study in self.studies:
             study.begin(steps[study.folder], workers)
-        budget = None if until is None else self._budget(until, stretch(workers))
+        # Steps of a GPU, or of other machines, do not share this one's cores.
+        alike = self._device.type == "cpu" and self.cluster is None
+        budget = None if until is None else self._budget(until, stretch(workers) if alike else 1.0)
         done, cost = sum(step.done() for step in every), sum(step.cost for step in every)
         with (
             deterministic(self._device),
@@ -101,12 +109,13 @@ class StudiesRun:
         ):
             if workers == 1:
                 return run_here(every, bars, self._heard, budget)
-            job = Job({one.folder: one.made_of() for one in self.studies}, self.folder, self._gpus())
+            # What workers need for themselves is in a folder that nobody else is at work on.
+            job = Job({one.folder: one.made_of() for one in self.studies}, self.studies[0].folder, self._gpus())
             try:
                 return run_steps(every, bars, WorkerPool(job, workers, self.cluster), self._heard, budget)
             finally:
                 # Of workers that were stopped in the middle of a step.
-                for folder in (self.folder, *self._of):
+                for folder in self._of:
                     clear_drafts(folder)
 
     def _budget(self, until: float, slower: float) -> Budget:

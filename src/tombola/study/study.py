@@ -226,7 +226,7 @@ class Study(Shown):
             self._stale = False
             try:
                 yield self.steps()
-            except TombolaError:
+            except Exception:
                 # Of what does not need what failed there are results too.
                 if not self._stale:
                     with contextlib.suppress(TombolaError):
@@ -355,6 +355,9 @@ class Study(Shown):
         """Keep the files at the top up to date with a step that is done, or that failed."""
         if error is None:
             self.layout.write_rows()
+            if not step.there():
+                self._listed = self._listed.with_left_out(self._inner(step.result))
+                self._listed.write(self.folder / STEPS)
             return
         self._stale |= isinstance(error, StaleError)
         self._listed = self._listed.with_failure(self._plain(step), reason(error, 300).removeprefix(f"{self.label}: "))

@@ -3,19 +3,20 @@
 import contextlib
 import itertools
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from tombola.analysis.agreement.comparison import compare
-from tombola.foundations.atomic_files import clear_drafts, disk_errors, read_json
+from tombola.foundations.atomic_files import disk_errors, read_json
 from tombola.foundations.curves import check_tracker
 from tombola.foundations.errors import BusyError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
 from tombola.foundations.shown import Shown
 from tombola.foundations.slug import unused
 from tombola.study.estimates import Plan, announce
-from tombola.study.step import StudyStep
+from tombola.study.step import StudyStep, left_of
 from tombola.study.studies_run import StudiesRun
 from tombola.study.study import Study
 from tombola.study.sweep_file import SweptStudy
@@ -59,7 +60,7 @@ class Sweep(Shown):
         self.studies: dict[str, Study] = {}
         self._axes = {one.label: one.axes for one in studies}
         for one in studies:
-            with _named(one.label):
+            with named(one.label):
                 self.studies[one.label] = Study(
                     one.file.config,
                     out=self.out,
@@ -94,7 +95,7 @@ class Sweep(Shown):
         """
         found = {}
         for label, study in self.studies.items():
-            with _named(label):
+            with named(label):
                 found[label] = study.plan()
         return found
 
@@ -115,24 +116,33 @@ class Sweep(Shown):
             TombolaError: something the user can mend; whatever was finished stays.
         """
         for label, study in self.studies.items():
-            with _named(label):
+            with named(label):
                 study.check()
         until = None if budget is None else time.monotonic() + budget
         with disk_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
-        self._record({})
+        there = self.out / SWEEP
+        self._record(SweepRecord.read(there).comparisons if there.is_file() else {})
         waiting, left, told = dict(self.studies), 0, False
-        failed: TombolaError | None = None
+        failed: Exception | None = None
         while waiting:
-            with contextlib.ExitStack() as held:
-                mine = self._at_work(waiting, held)
-                if mine:
-                    try:
-                        left += self._run(mine, until)
-                    except TombolaError as error:
-                        failed = failed or error
-            waiting = {label: study for label, study in waiting.items() if study.folder not in mine}
-            if waiting and not mine:
+            taken: dict[Path, list[StudyStep]] = {}
+            try:
+                with contextlib.ExitStack() as held:
+                    broken = self._at_work(waiting, held, taken)
+                    failed = failed or next(iter(broken.values()), None)
+                    if taken:
+                        left += self._run(taken, until)
+            except (TombolaError, RuntimeError) as error:
+                # Other studies may do without what failed.
+                failed = failed or error
+            waiting = {
+                label: study for label, study in waiting.items() if study.folder not in taken and label not in broken
+            }
+            if waiting and not taken:
+                if until is not None and time.monotonic() > until:
+                    left += sum(len(left_of(study.steps())) for study in waiting.values())
+                    break
                 if not told:
                     announce(f"another process is at work on {', '.join(waiting)}; waiting until it has ended")
                     told = True
@@ -142,17 +152,24 @@ class Sweep(Shown):
             raise failed
         return left
 
-    def _at_work(self, waiting: Mapping[str, Study], held: contextlib.ExitStack) -> dict[Path, list[StudyStep]]:
-        """Hold the studies that nobody is at work on; their folders, with their steps."""
-        found = {}
+    def _at_work(
+        self, waiting: Mapping[str, Study], held: contextlib.ExitStack, taken: dict[Path, list[StudyStep]]
+    ) -> dict[str, TombolaError]:
+        """Hold the studies that nobody is at work on, and take their steps; what is wrong with others, by label."""
+        broken = {}
         for label, study in waiting.items():
-            with contextlib.suppress(BusyError), _named(label):
-                found[study.folder] = held.enter_context(study.at_work())
-        return found
+            try:
+                with named(label):
+                    taken[study.folder] = held.enter_context(study.at_work())
+            except BusyError:
+                continue
+            except TombolaError as error:
+                announce(f"{error}; the other studies go on")
+                broken[label] = error
+        return broken
 
     def _run(self, steps: Mapping[Path, list[StudyStep]], until: float | None) -> int:
         mine = [study for study in self.studies.values() if study.folder in steps]
-        clear_drafts(self.out)
         return StudiesRun(mine, self.out, self.workers, mine[0].cluster, "sweep", self.track).run(steps, until)
 
     def _record(self, comparisons: Mapping[str, str]) -> None:
@@ -170,14 +187,18 @@ class Sweep(Shown):
             groups.setdefault(common, []).append(study)
         found = dict[str, str]()
         for name, studies in groups.items():
-            places = [study.folder for study in studies if any(study.folder.rglob("good/ticket.json"))]
+            places = [study.folder for study in studies if study.layout.searched_seeds()]
             if len({study.config.task_name for study in studies}) < len(studies):
                 # Two tasks of one name, in folders of their own, could not be told apart.
                 continue
             if len(places) > 1 and len({str(_architecture(one)) for one in places}) == 1:
                 file = f"{unused('comparison', [one.removesuffix('.json') for one in found.values()])}.json"
-                compare(places, relative_to=self.out).write(self.out / file)
-                found[name] = file
+                try:
+                    compare(places, relative_to=self.out).write(self.out / file)
+                except TombolaError as error:
+                    warnings.warn(f"the tickets of the tasks were not compared: {error}", stacklevel=3)
+                else:
+                    found[name] = file
         return found
 
 
@@ -186,9 +207,9 @@ def _architecture(folder: Path) -> object:
 
 
 @contextlib.contextmanager
-def _named(label: str) -> Iterator[None]:
+def named(label: str) -> Iterator[None]:
     """Begin errors with the study that they are of."""
     try:
         yield
     except TombolaError as error:
-        raise type(error)(f"{label}: {error}") from error
+        raise type(error)(f"{label}: {error}" if label else str(error)) from error

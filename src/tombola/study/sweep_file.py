@@ -1,7 +1,7 @@
 """`sweep.yaml`: settings of many studies at once, a grid over any of them."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -52,11 +52,11 @@ class SweepFile:
     out: Path
 
     @classmethod
-    def read(cls, path: Path, preset: str | None = None, **flat: Any) -> Self:
+    def read(cls, path: Path, preset: str | None = None, given: Collection[str] = (), **flat: Any) -> Self:
         """Read a file of the settings of a `study.yaml` and `grid`: values of settings, or a list of such grids.
 
         Every value of one setting meets every value of the others, as in scikit-learn's `ParameterGrid`. A preset, and
-        settings, that are given go before those of the file.
+        settings, that are given go before those of the file; other keys that are `given` may not stand in the grid.
 
         Raises:
             TombolaError: the file is missing, is no YAML mapping, has no grid, or has a setting that is wrong.
@@ -66,8 +66,9 @@ class SweepFile:
             raise TombolaError(f"{path} must hold settings, one `name: value` a line, and a grid")
         grid = values.pop(GRID, None)
         try:
-            given = [_checked(one, flat) for one in (grid if isinstance(grid, list) else [grid])]
-            cells = [cell for one in given for cell in _cells(one)]
+            fixed = {*flat, *given, *(["preset"] if preset else [])}
+            grids = [_checked(one, fixed) for one in (grid if isinstance(grid, list) else [grid])]
+            cells = [cell for one in grids for cell in _cells(one)]
         except TombolaError as error:
             raise TombolaError(f"{path}: {error}") from None
         if len(cells) > MOST_STUDIES:
@@ -77,21 +78,25 @@ class SweepFile:
         varied = [name for name in dict.fromkeys(itertools.chain(*cells)) if name not in CONSTANT]
         varied = [name for name in varied if len({repr(cell.get(name)) for cell in cells}) > 1]
         # What is true of one part only says nothing more, where the others tell all studies apart.
-        axes = [name for name in varied if name == "task" or any(len(one.get(name, ())) > 1 for one in given)]
+        axes = [name for name in varied if name == "task" or any(len(one.get(name, ())) > 1 for one in grids)]
         if len({repr([cell.get(name) for name in axes]) for cell in cells}) == len(cells):
             varied = axes
-        studies = tuple(
-            SweptStudy({name: _shown(name, cell[name]) for name in varied if name in cell}, file)
-            for cell, file in zip(cells, files, strict=True)
-        )
-        for number, cell in enumerate(cells):
-            if cell in cells[:number]:
-                what = ", ".join(f"{name} {_shown(name, value)}" for name, value in cell.items())
-                raise TombolaError(f"{path}: the grid has {what!r} more than once; leave one out")
+        for whole in (False, True):
+            shown = [{name: _shown(name, cell[name], whole) for name in varied if name in cell} for cell in cells]
+            studies = tuple(SweptStudy(axes, file) for axes, file in zip(shown, files, strict=True))
+            if len({one.label for one in studies}) == len(studies):
+                break
+        else:
+            labels = [one.label for one in studies]
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise TombolaError(
+                f"{path}: the grid has {twice or 'one study'!r} more than once; leave one out, or give them other "
+                "settings"
+            )
         return cls(studies, Path("runs") / slug(path.stem, "sweep") if out is None else Path(str(out)).expanduser())
 
 
-def _checked(grid: object, flat: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _checked(grid: object, fixed: Collection[str]) -> dict[str, list[Any]]:
     """A grid as setting → values, of which a single one stands for itself."""
     if not isinstance(grid, dict) or not grid:
         raise TombolaError("grid must hold settings with their values, as `task: [cola, sst2]`, or be a list of those")
@@ -100,7 +105,7 @@ def _checked(grid: object, flat: Mapping[str, Any]) -> dict[str, list[Any]]:
         if name not in CONSTANT and name not in all_settings():
             said = "for all studies, it stands outside of the grid" if name in RUN else "no setting"
             raise TombolaError(f"grid: {name!r} is {said}; {did_you_mean(str(name), [*all_settings()])}".rstrip("; "))
-        if name in flat:
+        if name in fixed:
             raise TombolaError(f"grid: {name} is given as a flag too; leave one of them out")
         found[str(name)] = values if isinstance(values, list) and name not in CONSTANT else [values]
         if not found[name]:
@@ -113,8 +118,8 @@ def _cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
         yield dict(zip(grid, values, strict=True))
 
 
-def _shown(name: str, value: Any) -> str:
-    """Value of an axis for people: of a path its last part."""
+def _shown(name: str, value: Any, whole: bool) -> str:
+    """Value of an axis for people: of a path its last part, unless it must be the whole one."""
     if isinstance(value, list):
         return "+".join(map(str, value))
-    return Path(str(value)).name or str(value) if name in ("task", "model", "full") else str(value)
+    return str(value) if whole or name not in ("task", "model", "full") else Path(str(value)).name or str(value)
