@@ -244,7 +244,7 @@ def test_one_report_is_over_all(done: Sweep) -> None:
     assert "Do two tasks keep the same?" in page
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_budget_leaves_what_does_not_fit_and_does_first_what_says_most(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -229,7 +229,9 @@ def test_a_killed_study_goes_on_where_it_stopped(done: Study, tmp_path: Path) ->
     assert profile == RetentionProfile.read(done.seed_folder(0).analysis("retention", "wanda"))
 
 
-@pytest.mark.parametrize("adapters", [{}, {"lora_rank": 4, "lora_learning_rate": 1e-2}])
+@pytest.mark.parametrize(
+    "adapters", [pytest.param({}, marks=pytest.mark.exhaustive), {"lora_rank": 4, "lora_learning_rate": 1e-2}]
+)
 def test_tickets_are_trained_again_where_asked(adapters: dict[str, Any], tmp_path: Path) -> None:
     settings = config(
         methods=("heads", "weights"), recovery_tokens=1200, learning_rate=1e-3, controls=("random", "bad"), **adapters

@@ -62,7 +62,7 @@ def one_core() -> Any:
         yield
 
 
-@pytest.mark.parametrize("lasts", [10_000, 30])
+@pytest.mark.parametrize("lasts", [pytest.param(10_000, marks=pytest.mark.exhaustive), 30])
 def test_curves_of_workers_reach_the_tracker_and_change_nothing(
     alone: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: int
 ) -> None:

@@ -193,9 +193,14 @@ def settings_of(home: Path, name: str, other: str = "") -> dict[str, Any]:
     return {**flat, **SETTINGS, **({"learning_rate": 1e-2, "epochs": 6} if name == "text2text-generation" else {})}
 
 
+def sampled(*names: str) -> list[Any]:
+    """All types, of which those that are not named are exhaustive: a study here, single commands there take each."""
+    return [pytest.param(one, marks=() if one in names else pytest.mark.exhaustive) for one in TASK_TYPES]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", TASK_TYPES)
+@pytest.mark.parametrize("name", sampled("text2text-generation", "question-answering"))
 def test_a_study_of_each_type_ends_with_its_report(home: Path, tmp_path: Path, name: str) -> None:
     """Fine-tuned, searched, retrained, shrunk, timed and analysed; what cannot be asked is left out."""
     analyses = ("survivors", "attention", "interactions", "representations")
@@ -223,7 +228,7 @@ def test_a_study_of_each_type_ends_with_its_report(home: Path, tmp_path: Path, n
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", TASK_TYPES)
+@pytest.mark.parametrize("name", sampled("token-classification", "multiple-choice", "image-classification"))
 def test_every_command_takes_each_type(
     home: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,10 +105,11 @@ def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Pa
     check_gates(*opened(folder, pipeline), "heads+neurons+channels" if kind == "unet" else "heads+neurons")
 
 
+@pytest.mark.parametrize("kind", ["unet", pytest.param("dit", marks=pytest.mark.exhaustive)])
 def test_commands_prune_score_shrink_and_retrain(
     folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json"]
+    what = ["--model", str(pipeline), "--task", "images", "--data", str(folder), "--json", "--dev-rows", "16"]
     assert main(["prune", *what, "--density", KEPT[kind], "--out", str(tmp_path / "cut")]) == 0
     result = json.loads(capsys.readouterr().out)
     ticket = Ticket.load(ticket_folder(tmp_path / "cut"))
