@@ -241,7 +241,11 @@ class TestStudy:
         ]
 
     @pytest.mark.parametrize("given", [[], ["--preset", "paper"]])
-    def test_the_preset_decides_what_nobody_said(self, given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_preset_decides_what_nobody_said(
+        self, given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Where no study is: that of `make study` would be found finished.
+        monkeypatch.chdir(tmp_path)
         seen: list[tuple[StudyConfig, dict[str, Any]]] = []
 
         def stop(self: Study, config: StudyConfig, **options: Any) -> None:

@@ -155,7 +155,7 @@ def changed(base: Study, rows: Path, tmp_path_factory: pytest.TempPathFactory) -
     return Changed(study, before, made(study), said.getvalue())
 
 
-QUICK = ("controls", "bootstrap_resamples")
+QUICK = ("bootstrap_resamples",)
 
 
 def test_every_setting_is_changed(base: Study) -> None:

@@ -48,6 +48,7 @@ def in_other_process(package: Path, *arguments: str) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.exhaustive
 def test_a_study_of_an_installed_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     package = declared(tmp_path)
     flags = ["--task", "sums", "--device", "cpu", "--out", str(tmp_path / "runs"), "--importance", "output-norm"]
