@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure every table of times of the documentation, about half an hour on two cores that do nothing else, and make the
+# Measure every table of times of the documentation, about forty minutes on two cores that do nothing else, and make the
 # pages' tables anew. The most important come first; each keeps what it measured in docs/findings/benchmarks/ when it
 # ends, most of them line by line, so that a run that was stopped goes on where it was. To measure anew, remove its file.
 # What does not depend on how busy the machine is stands in benchmarks/accuracy.sh.
@@ -23,7 +23,7 @@ run() {
 has() { .venv/bin/python -c "import $1" 2> /dev/null || { echo "== $1 is not installed, so its tables are left out"; return 1; }; }
 
 run search search --sentences 200 --train-rows 1500 --repeats 3                     # 7 minutes
-run training training --epochs 2                                                   # 2
+run training training --rows 500                                                    # 5
 run shrinking shrinking --models minilm                                             # 2
 if has lm_eval; then
   for pairs in ${BLIMP:+blimp blimp-shared} generated; do                           # 1 to 2 each
