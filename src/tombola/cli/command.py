@@ -202,6 +202,11 @@ def _counts(text: str) -> tuple[int, ...]:
     return found
 
 
+def settings_file(text: str) -> Path:
+    """Path of a file of settings; `-` is standard input."""
+    return Path("/dev/stdin" if text == "-" else text)
+
+
 names = _reader(list_of(str), "names")
 numbers = _reader(list_of(float), "numbers such as 0.2,0.5")
 seeds = _reader(whole_numbers, "whole numbers such as 0,1,2 or 0-2")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
-from tombola.cli.command import Command, add_continue, given_settings, say, seeds
+from tombola.cli.command import Command, add_continue, given_settings, say, seeds, settings_file
 from tombola.cli.dry_run import add_dry_run, planned
 from tombola.foundations.atomic_files import read_json, read_lines
 from tombola.foundations.errors import TombolaError
@@ -24,7 +24,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config",
         nargs="?",
-        type=Path,
+        type=settings_file,
         metavar="study.yaml",
         help="settings, - for those on standard input; flags go before them",
     )
@@ -115,13 +115,14 @@ def _make(asked: "StudyFile", options: argparse.Namespace) -> Path:
     from tombola.report.terminal import abilities_table, generation_table, recovery_table, results_table
     from tombola.study.finished_run import FinishedRun
     from tombola.study.omitted_analyses import in_sentences
+    from tombola.study.study_record import has_rows
 
     study = _study(asked, options)
     try:
         study.run()
     except TombolaError:
         # Of what did not need what failed there is a page, which names what is missing.
-        if study.failed and (study.folder / "results.jsonl").stat().st_size:
+        if study.failed and has_rows(study.folder):
             say(f"report of what there is: {report.build(study.folder)}", stderr=True)
         raise
     report.build(study.folder)
@@ -170,8 +171,7 @@ def _asked(options: argparse.Namespace) -> "StudyFile":
 
     settings = given_settings(options)
     if options.config is not None:
-        place = Path("/dev/stdin") if options.config == Path("-") else options.config
-        found = StudyFile.read(place, options.preset, **settings)
+        found = StudyFile.read(options.config, options.preset, **settings)
     else:
         preset = options.preset or "quick"
         config = StudyConfig.of(preset, **settings)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tombola.cli.command import Command, given_settings, say
+from tombola.cli.command import Command, given_settings, say, settings_file
+from tombola.cli.study import COMMAND as STUDY
 from tombola.cli.study import add_run
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.figures import figures
@@ -25,7 +26,7 @@ _UNITS: Mapping[str, float] = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     file = "settings as in study.yaml, and grid: values of any of them; flags go before it"
-    parser.add_argument("config", type=Path, metavar="sweep.yaml", help=file)
+    parser.add_argument("config", type=settings_file, metavar="sweep.yaml", help=file)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the sweep (runs/ and the file's name)")
     add_run(parser)
     plan = "only say how many trainings, hours and gigabytes each study would take; nothing is written"
@@ -42,20 +43,17 @@ def _seconds(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.study.sweep_file import SweepFile
+    from tombola.study.sweep_file import SweepFile, named
 
-    place = Path("/dev/stdin") if options.config == Path("-") else options.config
     given = {name: getattr(options, name) for name in ("seeds", "save") if getattr(options, name) is not None}
-    asked = SweepFile.read(place, options.preset, given, **given_settings(options))
+    asked = SweepFile.read(options.config, options.preset, given, **given_settings(options))
     out = options.out or asked.out
     studies = [replace(one, file=replace(one.file, **given)) for one in asked.studies]
     for one in studies:
         config, seeds = one.file.config, one.file.seeds
-        try:
+        with named(one.label):
             config.check_names(seeds)
             config.check_models(seeds)
-        except TombolaError as error:
-            raise type(error)(f"{one.label}: {error}" if one.label else str(error)) from None
     sweep = _sweep(replace(asked, studies=tuple(studies)), out, options)
     if options.plan:
         return _planned(sweep, options)
@@ -138,7 +136,7 @@ COMMAND = Command(
     "many studies as one: a grid over tasks, models, methods, any setting; what they share is made once; resumes",
     _add_arguments,
     _run,
-    groups=("what to study", "how much data", "the study", "the search", "training", "running"),
+    groups=STUDY.groups,
     preset="quick",
     resumes=True,
 )

@@ -256,7 +256,7 @@ def expected_seconds(model: nn.Module, options: CostOptions) -> float:
     total = 3 * _PROCESS if options.memory else 0.0
     for batch in {*batches}:
         first = 3 * batch * seconds
-        total += first * (2 + max(options.repeats, min(_ROUNDS, int(0.5 / first))))
+        total += first * (2 + max(options.repeats, min(_ROUNDS, int(ENOUGH / first))))
     return total
 
 

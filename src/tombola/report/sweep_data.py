@@ -14,6 +14,7 @@ from tombola.report.study_data import StudyData, read_study
 from tombola.report.summary import Summary
 from tombola.study.folder_layout import check_links
 from tombola.study.step_list import STEPS, StepList
+from tombola.study.study_record import has_rows
 from tombola.study.sweep_record import SWEEP, SweepRecord
 
 
@@ -42,7 +43,7 @@ class SweepData:
         record, found = SweepRecord.read(folder / SWEEP), dict[str, StudyData]()
         for label, place in record.places(folder).items():
             try:
-                if _has_rows(place):
+                if has_rows(place):
                     found[label] = read_study(place)
             except TombolaError as error:
                 warnings.warn(f"{label} is left out: {error}", stacklevel=2)
@@ -88,8 +89,3 @@ def kept(study: StudyData, summary: Summary | None) -> float | None:
     if summary is None or full is None or not study.task.higher_is_better or full.score <= 0:
         return None
     return summary.score / full.score
-
-
-def _has_rows(folder: Path) -> bool:
-    path = folder / "results.jsonl"
-    return path.is_file() and path.stat().st_size > 0

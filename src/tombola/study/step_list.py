@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tombola.foundations.json_dataclasses import InnerPath, JsonRecord
+from tombola.study.omitted_analyses import OmittedAnalysis
 
 STEPS = "steps.json"
 """File of the list."""
@@ -54,4 +55,4 @@ class StepList(JsonRecord):
 
 
 def _made(result: Path) -> bool:
-    return result.exists() or result.with_name(f".{result.name}.omitted.json").is_file()
+    return result.exists() or OmittedAnalysis.path(result).is_file()

@@ -36,6 +36,12 @@ def read_record(folder: Path, *, whole: bool = False) -> Mapping[str, Any]:
     return read_json(folder / NAME)
 
 
+def has_rows(folder: Path) -> bool:
+    """True if a study has scored a model."""
+    path = folder / "results.jsonl"
+    return path.is_file() and path.stat().st_size > 0
+
+
 def check_together(folders: Sequence[Path]) -> None:
     """Raise a TombolaError unless folders are of two or more studies, of one architecture and of different tasks."""
     if len(folders) < 2:

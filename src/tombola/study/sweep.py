@@ -4,12 +4,12 @@ import contextlib
 import itertools
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from tombola.analysis.agreement.comparison import compare
-from tombola.foundations.atomic_files import disk_errors, read_json
+from tombola.foundations.atomic_files import disk_errors
 from tombola.foundations.curves import check_tracker
 from tombola.foundations.errors import BusyError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
@@ -19,7 +19,8 @@ from tombola.study.estimates import Plan, announce
 from tombola.study.step import StudyStep, left_of
 from tombola.study.studies_run import StudiesRun
 from tombola.study.study import Study
-from tombola.study.sweep_file import SweptStudy
+from tombola.study.study_record import has_rows
+from tombola.study.sweep_file import SweptStudy, named
 from tombola.study.sweep_record import SWEEP, RecordedStudy, SweepRecord
 
 PAUSE = 5.0
@@ -83,8 +84,7 @@ class Sweep(Shown):
     @property
     def has_results(self) -> bool:
         """True if any study has scored a model."""
-        rows = (study.folder / "results.jsonl" for study in self.studies.values())
-        return any(path.is_file() and path.stat().st_size for path in rows)
+        return any(has_rows(study.folder) for study in self.studies.values())
 
     @memory_errors()
     def plan(self) -> Mapping[str, Plan]:
@@ -187,29 +187,16 @@ class Sweep(Shown):
             groups.setdefault(common, []).append(study)
         found = dict[str, str]()
         for name, studies in groups.items():
-            places = [study.folder for study in studies if study.layout.searched_seeds()]
+            searched = [study for study in studies if study.layout.searched_seeds()]
             if len({study.config.task_name for study in studies}) < len(studies):
                 # Two tasks of one name, in folders of their own, could not be told apart.
                 continue
-            if len(places) > 1 and len({str(_architecture(one)) for one in places}) == 1:
+            if len(searched) > 1 and len({study.anatomy.signature for study in searched}) == 1:
                 file = f"{unused('comparison', [one.removesuffix('.json') for one in found.values()])}.json"
                 try:
-                    compare(places, relative_to=self.out).write(self.out / file)
+                    compare([study.folder for study in searched], relative_to=self.out).write(self.out / file)
                 except TombolaError as error:
                     warnings.warn(f"the tickets of the tasks were not compared: {error}", stacklevel=3)
                 else:
                     found[name] = file
         return found
-
-
-def _architecture(folder: Path) -> object:
-    return read_json(folder / "study.json").get("architecture", {}).get("signature")
-
-
-@contextlib.contextmanager
-def named(label: str) -> Iterator[None]:
-    """Begin errors with the study that they are of."""
-    try:
-        yield
-    except TombolaError as error:
-        raise type(error)(f"{label}: {error}" if label else str(error)) from error

@@ -1,5 +1,6 @@
 """`sweep.yaml`: settings of many studies at once, a grid over any of them."""
 
+import contextlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,3 +124,12 @@ def _shown(name: str, value: Any, whole: bool) -> str:
     if isinstance(value, list):
         return "+".join(map(str, value))
     return str(value) if whole or name not in ("task", "model", "full") else Path(str(value)).name or str(value)
+
+
+@contextlib.contextmanager
+def named(label: str) -> Iterator[None]:
+    """Begin errors with the study that they are of."""
+    try:
+        yield
+    except TombolaError as error:
+        raise type(error)(f"{label}: {error}" if label else str(error)) from error
