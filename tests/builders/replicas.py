@@ -1,7 +1,6 @@
 """Trainings that several processes share: `python -m builders.replicas KIND FOLDER` is one of them."""
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from builders.encoders import classifier, some_sites, some_weights, synthetic
+from builders.killed import Kill, KilledError
 from tombola.foundations.launcher import process_rank
 from tombola.subnetworks.pruned_model import keep_sparse
 from tombola.subnetworks.subnetwork import masked
@@ -21,22 +21,6 @@ from tombola.training.recipe import Recipe
 
 # Of 29 examples in batches of 8 the last has 5: parts are unequal.
 RECIPE = Recipe(epochs=1, learning_rate=3e-3, batch_size=8, weight_decay=0.3, max_grad_norm=0.5)
-
-
-class KilledError(Exception):
-    pass
-
-
-class _Kill:
-    left = 2
-
-    def advance(self, _: int) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KilledError
-
-    def note(self, text: str) -> None: ...
-    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
 
 
 def trained(folder: Path | None = None, *, everything: bool) -> dict[str, Tensor]:
@@ -70,7 +54,7 @@ def trained(folder: Path | None = None, *, everything: bool) -> dict[str, Tensor
         train(again, task, RECIPE, seed=3)
         add("undisturbed", again)
         try:
-            train(classifier(dropout=0.2), task, RECIPE, seed=3, keep=keep, progress=_Kill())
+            train(classifier(dropout=0.2), task, RECIPE, seed=3, keep=keep, progress=Kill(2))
         except KilledError:
             again = classifier(dropout=0.2)
             train(again, task, RECIPE, seed=3, keep=keep)

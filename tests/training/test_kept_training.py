@@ -1,6 +1,5 @@
 """A training that is killed goes on where it was, with the same weights bit by bit."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from builders.encoders import Exact, classifier, some_weights, synthetic
+from builders.killed import Kill, KilledError
 from tombola.training import kept_training
 from tombola.training.kept_training import TrainingFolder
 from tombola.training.loop import retrain, train
@@ -17,25 +17,6 @@ from tombola.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=2, learning_rate=3e-3, batch_size=16, weight_decay=0.3, warmup_ratio=0.25, max_grad_norm=0.5)
 STEPS = 8
-
-
-class KilledError(Exception):
-    pass
-
-
-class Kill:
-    """Progress of a process that is killed after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def advance(self, _: int) -> None:
-        self.left -= 1
-        if not self.left:
-            raise KilledError
-
-    def note(self, text: str) -> None: ...
-    def measured(self, step: int, values: Mapping[str, float]) -> None: ...
 
 
 @pytest.fixture(autouse=True)
