@@ -17,7 +17,8 @@ PARTS = ("model.embed_tokens", *(f"model.layers.{n}" for n in range(3)), "model.
 
 
 def plain() -> LlamaForCausalLM:
-    return LlamaForCausalLM.from_pretrained(language_models.checkpoint()).eval()
+    model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(language_models.checkpoint()).eval()
+    return model
 
 
 def dispatched(folder: Path) -> nn.Module:
