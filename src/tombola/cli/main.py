@@ -31,6 +31,7 @@ from tombola.cli import (
     transfer,
 )
 from tombola.cli.command import Command, add_settings, say, settings_file
+from tombola.foundations.atomic_files import check_new
 from tombola.foundations.errors import (
     FailedError,
     TombolaError,
@@ -201,6 +202,10 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             if process_count() > 1 and not options.command.distributed:
                 raise TombolaError(f"{options.command.name} is one process; start it without the launcher")
+            out = getattr(options, "out", None)
+            if out is not None and out.is_dir() and not options.command.resumes:
+                # Before what takes seconds to be imported.
+                check_new(out)
             result: dict[str, Any] = options.command.run(options)
     except FailedError as error:
         return _failed(str(error))

@@ -1,6 +1,7 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from tombola.foundations.errors import TombolaError, one_line
 from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.columns import Column, column_names
-from tombola.tasks.data.corpus import Corpus, Texts, records
+from tombola.tasks.data.corpus import Corpus, Texts, given_splits, records
 from tombola.tasks.data.own_data import choose
 from tombola.tasks.fine_tuned.classes import (
     balanced_weights,
@@ -47,7 +48,7 @@ class TextTask(TokenizedTask[Texts]):
     auto = AutoModelForSequenceClassification
 
     def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | str, options: FineTunedOptions | None = None
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | Path | str, options: FineTunedOptions | None = None
     ) -> None:
         options = options or FineTunedOptions()
         self._regression = corpus.regression
@@ -66,8 +67,8 @@ class TextTask(TokenizedTask[Texts]):
     def from_rows(
         cls,
         train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase | str,
+        dev: Iterable[Mapping[str, object]] | None,
+        tokenizer: PreTrainedTokenizerBase | Path | str,
         *,
         text_column: str | None = None,
         label_column: str | None = None,
@@ -79,7 +80,8 @@ class TextTask(TokenizedTask[Texts]):
         """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
-            train, dev: the rows; label names are read from `train`.
+            train, dev: the rows; label names are read from `train`. With None for `dev`, `train` may be a `DatasetDict`
+                with rows that judge; else a fifth of its rows judge, drawn with seed 0.
             text_column, text_pair_column, label_column: names of the columns; by default the usual ones, also of pairs,
                 as on the command line.
             regression: the label is a number to be met, not a class.
@@ -88,7 +90,8 @@ class TextTask(TokenizedTask[Texts]):
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
         """
-        train = records(train)
+        given = given_splits(train, dev)
+        train = records(given["train"])
         columns = choose(
             column_names(train),
             Column(text_column, "text_column="),
@@ -96,7 +99,7 @@ class TextTask(TokenizedTask[Texts]):
             Column(label_column, "label_column="),
             name,
         )
-        corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
+        corpus = Corpus.from_rows(train, given.get("dev"), columns, regression=regression, name=name)
         return cls(corpus, tokenizer, FineTunedOptions(**options))
 
     @override
