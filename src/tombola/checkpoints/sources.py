@@ -24,7 +24,7 @@ PIPELINE = "model_index.json"
 """Index file of a pipeline of diffusers."""
 TOKENIZER = ("tokenizer", ("*token*", "vocab*", "*.model", "*.gguf"), "texts")
 IMAGE_PROCESSOR = ("image processor", ("*processor_config.json",), "images")
-"""What a model's folder must hold to be read for: its name, files, and what such models read; see `check_holds`."""
+"""Needs of models beside weights: their name, files, and things that such models read; see `check_holds`."""
 _PARTS = ("unet", "transformer")
 """Parts of a pipeline that may be its denoiser."""
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
@@ -161,7 +161,7 @@ def check_holds(path: str, source: str, what: str, files: Sequence[str], reads: 
 
 
 def check_diffusers(source: str) -> Mapping[str, Any]:
-    """What a model's files say of it; a TombolaError where they are of another library than diffusers."""
+    """Configuration in a model's files; a TombolaError where they are of another library than diffusers."""
     said = configuration(source)
     if said and "_class_name" not in said:
         kind = said.get("model_type", "model")

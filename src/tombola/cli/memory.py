@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tombola.checkpoints.sources import check_diffusers, check_source
+from tombola.checkpoints.sources import CONFIG, check_diffusers, check_source
 from tombola.cli.command import Command, counts, names, numbers
 from tombola.foundations.errors import TombolaError, printable, unknown
 from tombola.foundations.figures import figures, short_count
@@ -118,7 +118,7 @@ def _check(model: str | None) -> None:
         if "/" not in model:
             raise TombolaError(f"{unknown('pipeline', model, KNOWN_PIPELINES)}, {others}")
         check_source(model)
-    if Path(model).expanduser().is_dir():
+    if (Path(model).expanduser() / CONFIG).is_file():
         check_diffusers(model)
 
 

@@ -146,7 +146,7 @@ def records(rows: Any) -> Sequence[Mapping[str, object]]:
         rows = rows.to_dict("records")
     if not isinstance(rows, Iterable):
         raise TombolaError(f"rows are wanted: a Dataset, a DataFrame or dictionaries, not {rows!r:.80}")
-    found = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else list(rows)
+    found: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else list(rows)
     if len(found) and not isinstance(found[0], Mapping):
         raise TombolaError(f"a row is a dictionary of columns, as {{'text': ..., 'label': ...}}, not {found[0]!r:.80}")
     return cast(Sequence[Mapping[str, object]], found)

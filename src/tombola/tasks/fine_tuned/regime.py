@@ -163,8 +163,6 @@ class FineTunedRegime(Regime):
             return said
         if trained:
             _check_head(names, [kind], source)
-        if source == options.model:
-            check_holds(source, source, *(IMAGE_PROCESSOR if kind == "image-classification" else TOKENIZER))
         if kind == "text-classification":
             from tombola.metrics.scores import metric
 
@@ -181,6 +179,8 @@ class FineTunedRegime(Regime):
                     f"{source} was fine-tuned for another number of labels: it has {len(has)} outputs, and "
                     f"{outputs} are needed; start from a pre-trained model without an output layer"
                 )
+        if source == options.model and not trained:
+            check_holds(source, source, *(IMAGE_PROCESSOR if kind == "image-classification" else TOKENIZER))
         return said
 
     @override
