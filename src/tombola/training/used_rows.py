@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from tombola.subnetworks.subnetwork import structural_copy
@@ -81,15 +80,14 @@ class _Rows(torch.autograd.Function):
 
     @staticmethod
     @override
-    def forward(ctx: Any, weight: nn.Parameter, places: Tensor, padding: int) -> Tensor:
+    def forward(ctx: Any, weight: nn.Parameter, places: Tensor, padding: int) -> Any:
         ctx.weight, ctx.places, ctx.padding = weight, places, padding
         return nn.functional.embedding(places, weight)
 
     @staticmethod
-    @once_differentiable
     @override
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
-        weight: nn.Parameter = ctx.weight
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,), weight = gradients, ctx.weight
         found = torch.ops.aten.embedding_dense_backward(gradient, ctx.places, len(weight), ctx.padding, False)
         weight.grad = found if weight.grad is None else weight.grad.add_(found)
         return None, None, None
