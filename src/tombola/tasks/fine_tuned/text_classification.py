@@ -1,5 +1,6 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from typing_extensions import override
 
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.metrics.scores import Metric, MetricFunction, metric
+from tombola.subnetworks.unread_tokens import first_token_alone
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.columns import Column, column_names
 from tombola.tasks.data.corpus import Corpus, Texts, records
@@ -160,6 +163,20 @@ class TextTask(TokenizedTask[Texts]):
         if order is not None:
             logits = logits[:, order]
         return class_output(logits, batch.targets, self._weights, self.metric)
+
+    @override
+    def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
+        inputs, _ = self.collate("train", np.arange(min(4, self.size("train"))))
+        if inputs["input_ids"].shape[1] < 2:
+            return contextlib.nullcontext()
+        given = {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}
+
+        def logits() -> Tensor:
+            with known_padding(model, given) as known:
+                found: Tensor = model(**known).logits
+            return found
+
+        return first_token_alone(model, logits)
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:
