@@ -113,7 +113,8 @@ def made(kind: str, family: str) -> PreTrainedModel:
     model = auto.from_config(getattr(transformers, ZOO[family].config)(**options), attn_implementation="eager")
     assert isinstance(model, PreTrainedModel)
     randomise(model, 0.2)
-    return model.double().eval()
+    model.double().eval()
+    return model
 
 
 def model_of(kind: str, family: str) -> PreTrainedModel:
