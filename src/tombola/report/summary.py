@@ -118,10 +118,10 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
             )
     known_metric = METRICS.get(row.metric)
     worst, best = (known_metric and known_metric.scale) or (-math.inf, math.inf)
-    for name, value in (("score", row.score), ("score_low", row.score_low), ("score_high", row.score_high)):
-        if not worst - _ROUNDING <= value <= best + _ROUNDING:
+    for what, found in (("score", row.score), ("score_low", row.score_low), ("score_high", row.score_high)):
+        if not worst - _ROUNDING <= found <= best + _ROUNDING:
             raise TombolaError(
-                f"{where}: the {name} is {value:g}, and {row.metric} lies from {worst:g} to {best:g}; {MEND}"
+                f"{where}: the {what} is {found:g}, and {row.metric} lies from {worst:g} to {best:g}; {MEND}"
             )
     if row.score_low > row.score_high:
         raise TombolaError(f"{where}: the interval ends at {row.score_high:g}, before it begins; {MEND}")
