@@ -1,6 +1,7 @@
 """The last MLP runs on the first token alone where nothing reads the others, and the model computes the same."""
 
 import contextlib
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,12 @@ def test_outputs_and_gradients_are_those_of_all_tokens(family: str) -> None:
 
 
 def test_other_tokens_are_left_where_something_reads_them() -> None:
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+    }
     torch.manual_seed(0)
     # It uses one layer twice; a decoder reads the last token, whichever that is.
     albert = AlbertForSequenceClassification(AlbertConfig(vocab_size=VOCABULARY, embedding_size=16, **sizes)).eval()
