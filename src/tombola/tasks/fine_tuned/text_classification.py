@@ -1,6 +1,6 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -99,6 +99,31 @@ class TextTask(TokenizedTask[Texts]):
         corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
         return cls(corpus, tokenizer, FineTunedOptions(**options))
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where texts have values."""
+        return self.corpus.classes
+
+    @property
+    def parts(self) -> int:
+        """Texts of an example: 2 of pairs, else 1."""
+        return 1 if self.corpus.splits["train"].second is None else 2
+
+    def texts(self, split: str) -> Sequence[tuple[str, ...]]:
+        """Text, or pair of texts, of every row of a split."""
+        return tuple(self.corpus.splits[self._split(split)].texts())
+
+    def batch_of(self, texts: Sequence[tuple[str, ...]]) -> Batch:
+        """Batch of texts of one's own, or pairs of them; they have no targets, for which zeros stand."""
+        first, *second = (list(part) for part in zip(*texts, strict=True))
+        rows = self._read_texts(first, second[0] if second else None, "the texts")
+        return Batch(np.arange(len(rows)), self.padded(rows), torch.zeros(len(rows), dtype=torch.int64))
+
+    def answers(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Probabilities fp32 [batch, classes] in the order of `classes`, or values [batch, 1]."""
+        logits = self._logits(model, batch)
+        return logits if self.corpus.regression else logits.softmax(-1)
+
     @override
     def facts(self) -> Mapping[str, object]:
         classes = self.corpus.classes
@@ -151,26 +176,32 @@ class TextTask(TokenizedTask[Texts]):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        with known_padding(model, batch.inputs) as inputs:
-            logits: Tensor = model(**inputs).logits.float()
+        logits = self._logits(model, batch)
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
-        order = class_order(model, self.corpus.classes, self.title)
-        if order is not None:
-            logits = logits[:, order]
         return class_output(logits, batch.targets, self._weights, self.metric)
+
+    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Outputs fp32 [batch, classes] in the task's order of the classes, or values [batch, 1]."""
+        with known_padding(model, batch.inputs) as inputs:
+            logits: Tensor = model(**inputs).logits.float()
+        order = None if self.corpus.regression else class_order(model, self.corpus.classes, self.title)
+        return logits if order is None else logits[:, order]
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:
         texts = self.corpus.splits[split]
         second = None if texts.second is None else list(texts.second)
+        return self._read_texts(list(texts.first), second, f"the split {split} ({self.title})")
+
+    def _read_texts(self, first: list[str], second: list[str] | None, where: str) -> list[dict[str, list[int]]]:
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
-            rows = encoded(list(texts.first), second, self.tokenizer, self.max_length)
+            rows = encoded(first, second, self.tokenizer, self.max_length)
         for row, example in enumerate(rows):
             if not example["input_ids"]:
                 example.update({name: [1] if name == "attention_mask" else [0] for name in example})
-                example["input_ids"] = [self._token_of_nothing(f"row {row + 1} of the split {split} ({self.title})")]
+                example["input_ids"] = [self._token_of_nothing(f"row {row + 1} of {where}")]
         return rows
 
     def _token_of_nothing(self, where: str) -> int:
