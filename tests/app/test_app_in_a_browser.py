@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,19 @@ def shares(page: Any, model: str) -> list[float]:
     return [float(cell.get_attribute("data-share")) for cell in cells.all()]
 
 
-def waited(page: Any, model: str, expected: tuple[float, ...]) -> None:
-    page.locator(f"tr[data-model={model}] [data-share^='{expected[0]:.4f}']").first.wait_for()
-    assert shares(page, model) == pytest.approx(list(expected), abs=1e-5)
+SHOWN = """([model, expected]) => {
+  const cells = [...document.querySelectorAll(`tr[data-model=${model}] [data-share]`)].map((one) => +one.dataset.share);
+  return cells.length === expected.length && cells.every((share, i) => Math.abs(share - expected[i]) < 1e-5);
+}"""
+
+
+def waited(page: Any, model: str, expected: Sequence[float]) -> None:
+    """Wait until the page shows these probabilities for a model."""
+    try:
+        page.wait_for_function(SHOWN, arg=[model, list(expected)])
+    except Exception:
+        assert shares(page, model) == list(expected)
+        raise
 
 
 def serious(page: Any) -> list[str]:

@@ -116,8 +116,8 @@ def test_ten_thousand_words_are_cut(bench: TextBench) -> None:
 
 
 def test_colours_of_the_grid(bench: TextBench) -> None:
-    assert np.shape(bench.importance("heads")) == (3, 4)
-    assert np.shape(bench.importance("mlps")) == (3, 1)
+    assert [len(row) for row in bench.importance("heads")] == [4, 4, 4]
+    assert [len(row) for row in bench.importance("mlps")] == [1, 1, 1]
     survival = bench.survival(METHOD)
     assert survival is not None
     good = bench.tickets(METHOD)["good"]

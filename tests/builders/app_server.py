@@ -8,13 +8,17 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from builders.small_study import command, environment
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
+
 pytest.importorskip("nicegui")
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SCREENSHOTS = "TOMBOLA_SCREENSHOTS"
 """Variable that names the folder where the pictures of the documentation go: `docs/images`."""
@@ -46,7 +50,6 @@ def running_app(*arguments: object, cwd: Path, **more: str) -> Iterator[RunningA
     finally:
         process.kill()
         process.wait()
-        process.stdout.close() if process.stdout else None
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,18 @@ class Visitor:
         errors: what the console says is wrong.
     """
 
-    page: "sync_api.Page"
+    page: "Page"
     outside: list[str]
     errors: list[str]
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator["sync_api.Browser"]:
+def chromium() -> Iterator["Browser"]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
-    with sync_api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         # In a container there is no sandbox for it, and pages load nothing from anywhere.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -76,16 +81,13 @@ def chromium() -> Iterator["sync_api.Browser"]:
 
 
 @contextlib.contextmanager
-def visitor(
-    browser: "sync_api.Browser", width: int = 1180, height: int = 1000, *, dark: bool = False
-) -> Iterator[Visitor]:
+def visitor(browser: "Browser", width: int = 1180, height: int = 1000, *, dark: bool = False) -> Iterator[Visitor]:
     """A visitor who was never here, with a window of this size."""
-    scheme = "dark" if dark else "light"
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
     context.set_default_timeout(60_000)
     page, outside, errors = context.new_page(), list[str](), list[str]()
 
-    def requested(request: "sync_api.Request") -> None:
+    def requested(request: "Request") -> None:
         if not request.url.startswith(("http://127.0.0.1:", "ws://127.0.0.1:", "data:", "blob:")):
             outside.append(request.url)
 
@@ -96,7 +98,7 @@ def visitor(
     context.close()
 
 
-def picture(page: "sync_api.Page", name: str) -> None:
+def picture(page: "Page", name: str) -> None:
     """Take a picture for the documentation, where one is asked for."""
     if folder := os.environ.get(SCREENSHOTS):
         page.screenshot(path=Path(folder) / f"{name}.png")

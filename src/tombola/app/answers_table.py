@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tombola.app.parts import percent
 from tombola.report import number_format
-from tombola.report.html.elements import Html, element
+from tombola.report.html.elements import Html, element, join
 
 
 def answers_table(
@@ -36,7 +36,11 @@ def _row(name: str, answer: Sequence[float], of_classes: bool, right: int | None
 
 
 def _share(share: float, *, first: bool, right: bool) -> Html:
-    mark = element("span", " right answer", class_="right") if right else ""
+    mark = (
+        join(element("span", " ✓", class_="right", title="right answer"), element("span", "right", class_="unseen"))
+        if right
+        else ""
+    )
     bar = element("i", class_="bar", style=f"--share: {100 * share:.1f}%")
     number = element("b" if first else "span", percent(share), data_share=f"{share:.6f}")
     return element("td", bar, number, mark)

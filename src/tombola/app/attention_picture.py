@@ -8,7 +8,8 @@ from tombola.report.html.elements import Html, element, join
 _SHOWN = 32
 """Tokens that are drawn; of a longer text the first ones."""
 _LETTERS = 10
-_CELL, _NAMES = 16, 84
+_CELL, _NAMES, _RIGHT = 16, 84, 44
+"""Points of a cell, of the names beside and above, and of what the last name above needs to its right."""
 
 
 def attention_picture(map: NDArray[np.float32], tokens: tuple[str, ...], name: str, *, off: bool) -> Html:
@@ -31,7 +32,7 @@ def attention_picture(map: NDArray[np.float32], tokens: tuple[str, ...], name: s
     picture = element(
         "svg",
         *parts,
-        viewBox=f"0 0 {size} {size}",
+        viewBox=f"0 0 {size + _RIGHT} {size}",
         role="img",
         aria_label=label,
         style=f"max-width: {1.6 * size:.0f}px",

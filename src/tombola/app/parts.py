@@ -10,7 +10,8 @@ from nicegui import ui
 from tombola.foundations.errors import TombolaError
 from tombola.report.html.elements import element, escape, join
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 Handler = Callable[[], Awaitable[None] | None]
 Changed = Callable[[str], Awaitable[None] | None]
 

@@ -1,6 +1,6 @@
 """Grid of heads x layers with MLPs: a button for each site, in the colour of what is known of it."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nicegui import ui
@@ -121,6 +121,7 @@ class SiteGrid:
 
 def shades(bench: TextBench, by: str, method: str) -> dict[Site, Shade]:
     """Colours of all sites by importance, survival or class of attention; none of a site where that is not known."""
+    found: Mapping[str, Sequence[Sequence[float | None]]]
     if by == "attention":
         return dict(_pattern_shades(bench))
     if by == "survival":

@@ -26,7 +26,7 @@ from tombola.architectures.anatomy import Anatomy, Places
 from tombola.architectures.dissect import dissect
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.pruning.evaluation import Evaluation, evaluate
-from tombola.report.study_data import StudyData, read_study
+from tombola.report.study_data import StudyData, read_study, short_title
 from tombola.study.folder_layout import EVALUATION, SeedFolder
 from tombola.study.session import Session
 from tombola.study.transfer_study import FinishedStudy
@@ -150,7 +150,7 @@ class TextBench:
     @property
     def title(self) -> str:
         """Model and task, in short."""
-        return f"{Path(self.data.model).name} on {self.task.title}"
+        return f"{short_title(self.data.model)} on {short_title(self.task.title)}"
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
@@ -355,7 +355,7 @@ class TextBench:
         differ = np.flatnonzero(full != ticket)
         sure = list[float]()
         for part in np.array_split(differ, -(-len(differ) // 64)) if len(differ) else ():
-            batch = self.texts.batch_of([texts[index] for index in part])
+            batch = self.texts.batch_of([texts[int(index)] for index in part])
             with self._lock:
                 shares = self._run(subnetwork, batch, self.texts.answers)
             sure += shares[torch.arange(len(part)), torch.from_numpy(ticket[part])].tolist()

@@ -263,7 +263,8 @@ class TextPage:
             html("What the models say", "h2")
             if len(self._bench.methods) > 1:
                 options = {one: one for one in self._bench.methods}
-                choice("Tickets of", options, self._chose_method, self._method)
+                with box(class_="row"):
+                    choice("Tickets of", options, self._chose_method, self._method)
             self._table = html("", class_="scroll", tabindex="0", role="region", aria_label="Predictions, side by side")
             self._status = html("", "p", class_="lead", role="status")
             self._loss = html("", "p", class_="lead", role="status")
