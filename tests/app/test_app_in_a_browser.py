@@ -147,7 +147,9 @@ def test_bad_input_and_paging_on_a_phone_in_the_dark_by_keyboard(
 
 def test_strangers_are_refused_and_a_killed_server_is_told(home: Path, chromium: Any) -> None:
     with running_app(cwd=home) as app, visitor(chromium) as one:
-        assert one.page.goto(app.home).status == 401
+        refused = one.page.goto(app.home)
+        assert refused is not None
+        assert refused.status == 401
         one.page.goto(app.address)
         one.page.get_by_label("Folder of a study").fill(str(home / "nowhere"))
         one.page.wait_for_timeout(400)

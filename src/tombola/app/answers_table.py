@@ -36,11 +36,8 @@ def _row(name: str, answer: Sequence[float], of_classes: bool, right: int | None
 
 
 def _share(share: float, *, first: bool, right: bool) -> Html:
-    mark = (
-        join(element("span", " ✓", class_="right", title="right answer"), element("span", "right", class_="unseen"))
-        if right
-        else ""
-    )
+    tick = element("span", " ✓", class_="right", title="right answer")
+    mark = join(tick, element("span", "right answer", class_="unseen")) if right else ""
     bar = element("i", class_="bar", style=f"--share: {100 * share:.1f}%")
     number = element("b" if first else "span", percent(share), data_share=f"{share:.6f}")
     return element("td", bar, number, mark)

@@ -360,7 +360,7 @@ class TextBench:
                 shares = self._run(subnetwork, batch, self.texts.answers)
             sure += shares[torch.arange(len(part)), torch.from_numpy(ticket[part])].tolist()
         return [
-            Disagreement(int(i), texts[i], int(labels[i]), int(full[i]), int(ticket[i]), share)
+            Disagreement(int(i), texts[int(i)], int(labels[i]), int(full[i]), int(ticket[i]), share)
             for i, share in zip(differ, sure, strict=True)
         ]
 

@@ -233,7 +233,7 @@ class TextPage:
     # What is drawn.
 
     def _text_section(self) -> None:
-        with box("section", aria_label="Text"):
+        with box("section", aria_label="What is read"):
             parts = self._bench.texts.parts
             names = ["Text"] if parts == 1 else ["First text", "Second text"]
             self._fields = [self._text_field(name, part) for part, name in enumerate(names)]
