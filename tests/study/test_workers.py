@@ -279,8 +279,8 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     given = [tmp_path / "runs", "model", small_study.model(), "task", small_study.task()]
     parent = subprocess.Popen([sys.executable, script, *map(str, given)], env=environment(), stderr=subprocess.DEVNULL)
     process = psutil.Process(parent.pid)
-    patiently(lambda: len(workers_of(process)) == 2)
     try:
+        patiently(lambda: len(workers_of(process)) == 2)
         # In the middle of a step: its draft is there.
         patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
         workers = workers_of(process)
