@@ -537,7 +537,7 @@ class TestSeeds:
 
     @pytest.mark.exhaustive
     @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
-    def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_seed_at_work_holds_no_model_of_another(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def models() -> int:
             gc.collect()
             return sum(isinstance(one, BertForSequenceClassification) for one in gc.get_objects())
@@ -551,7 +551,7 @@ class TestSeeds:
 
         monkeypatch.setattr(SeedContext, "write_row", watched)
         before = models()
-        study_in(copied, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
+        study_in(tmp_path, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
         assert held == [before] * 3
 
     @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])

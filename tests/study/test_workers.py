@@ -251,7 +251,7 @@ def workers_of(process: psutil.Process) -> list[psutil.Process]:
     return found
 
 
-def patiently(what: Any, seconds: float = 90) -> Any:
+def patiently(what: Any, seconds: float = 300) -> Any:
     """What a call gives as soon as that is true."""
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -280,11 +280,13 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, script, *map(str, given)], env=environment(), stderr=subprocess.DEVNULL)
     process = psutil.Process(parent.pid)
     patiently(lambda: len(workers_of(process)) == 2)
-    # In the middle of a step: its draft is there.
-    patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
-    workers = workers_of(process)
-    parent.kill()
-    parent.wait()
+    try:
+        # In the middle of a step: its draft is there.
+        patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
+        workers = workers_of(process)
+    finally:
+        parent.kill()
+        parent.wait()
     assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
@@ -300,11 +302,14 @@ def test_the_keyboard_ends_all(tmp_path: Path) -> None:
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
-    workers = workers_of(psutil.Process(process.pid))
-    for one in [psutil.Process(process.pid), *workers]:
-        one.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    try:
+        patiently(lambda: list(tmp_path.rglob(".draft-full-*")))
+        workers = workers_of(psutil.Process(process.pid))
+        for one in [psutil.Process(process.pid), *workers]:
+            one.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1] == "tombola: stopped; the same command goes on where it was"
