@@ -224,7 +224,9 @@ def test_a_grid_may_grow_in_its_folder_and_another_one_may_not_take_it(tmp_path:
     begun(swept(write(path, {"threshold": [0.8, 0.9, 0.95]}), out))
     with pytest.raises(TombolaError) as caught:
         swept(write(path, {"threshold": [0.8, 0.95]}), out)
-    assert str(caught.value).startswith(f"{out} holds another sweep, which has 'threshold 0.9', and this grid has not; ")
+    assert str(caught.value).startswith(
+        f"{out} holds another sweep, which has 'threshold 0.9', and this grid has not; "
+    )
     with pytest.raises(TombolaError) as caught:
         swept(write(path, {"threshold": [0.8, 0.9, 0.95]}, epochs=7), out)
     assert "whose 'threshold 0.8' differs in epochs; set that back" in str(caught.value)

@@ -197,13 +197,15 @@ class Sweep(Shown):
         """What is other about a study that another sweep began, and what to do."""
         if label not in self.studies:
             return (
-                f"which has {label or place.name!r}, and this grid has not; put it back beside what is new, as a grid may grow, or "
-                "give this one its own folder with --out"
+                f"which has {label or place.name!r}, and this grid has not; put it back beside what is new, as a grid "
+                "may grow, or give this one its own folder with --out"
             )
         before, now = read_json(place / "study.json").get("config", {}), self.studies[label].config.settings()
         names = sorted(name for name in now if name not in before or before[name] != now[name])
         what = f"in {', '.join(names)}" if names else "as a file of it has changed"
-        return f"whose {label or place.name!r} differs {what}; set that back, or give this one its own folder with --out"
+        return (
+            f"whose {label or place.name!r} differs {what}; set that back, or give this one its own folder with --out"
+        )
 
     def _record(self, comparisons: Mapping[str, str]) -> None:
         places = {study.folder.relative_to(self.out).as_posix(): label for label, study in self.studies.items()}
