@@ -29,7 +29,7 @@ from tombola.tasks.fine_tuned.classes import (
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
-from tombola.tasks.padding import ends_with_padding, first_position, known_padding
+from tombola.tasks.padding import ends_with_padding, first_position, known_padding, padded_right
 
 
 class TextTask(TokenizedTask[Texts]):
@@ -151,7 +151,9 @@ class TextTask(TokenizedTask[Texts]):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        with known_padding(model, batch.inputs) as inputs:
+        # Who pads left puts padding where an encoder looks for a text's first token.
+        with known_padding(model, padded_right(batch.inputs)) as inputs:
+            self._check_ends(model, inputs, batch.indices)
             logits: Tensor = model(**inputs).logits.float()
         if self.corpus.regression:
             values = logits.squeeze(-1)
@@ -168,17 +170,27 @@ class TextTask(TokenizedTask[Texts]):
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
             rows = encoded(list(texts.first), second, self.tokenizer, self.max_length)
         for row, example in enumerate(rows):
-            if not example["input_ids"]:
-                example.update({name: [1] if name == "attention_mask" else [0] for name in example})
-                example["input_ids"] = [self._token_of_nothing(f"row {row + 1} of the split {split} ({self.title})")]
+            self.begin(example, row, split)
         return rows
 
-    def _token_of_nothing(self, where: str) -> int:
-        """BOS token, or the end token, in place of a text without tokens, which no model can read."""
-        tokenizer = self.tokenizer
-        token = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-        if token is None:
+    def _check_ends(self, model: nn.Module, inputs: Mapping[str, Tensor], rows: NDArray[np.int64]) -> None:
+        """Refuse texts that a T5 cannot read, whose classifier looks for the last of as many end tokens in each."""
+        config: Any = getattr(model, "config", None)
+        if not getattr(config, "is_encoder_decoder", False):
+            return
+        end = config.eos_token_id
+        if not isinstance(end, int):
             raise TombolaError(
-                f"the text of {where} has no tokens, and the tokenizer no token to begin with; mend or drop the row"
+                f"the configuration of {type(model).__name__} has eos_token_id {end}, and its classifier looks for one "
+                "token at the end of a text; give its number"
             )
-        return int(token)
+        a_text = ("a",) if self.corpus.splits["train"].second is None else ("a", "b")
+        wanted = max(1, self.tokenizer(*a_text)["input_ids"].count(end))
+        found = (inputs["input_ids"] == end).sum(1).tolist()
+        for row, count in zip(rows.tolist(), found, strict=True):
+            if count != wanted:
+                raise TombolaError(
+                    f"{self.title}: the text of row {row + 1} of its split has {count} end tokens (id {end}), and "
+                    f"{type(model).__name__} reads the last of {wanted} in each; give the tokenizer of the model, "
+                    "which ends texts so, and drop rows that hold its name"
+                )
