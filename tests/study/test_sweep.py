@@ -200,7 +200,12 @@ def test_a_pass_is_timed_once_for_all_studies_of_a_model_and_a_task(
 ) -> None:
     timed: list[object] = []
     monkeypatch.setattr("tombola.study.study._SECONDS", {})
-    monkeypatch.setattr("tombola.study.study.pass_seconds", lambda _, task, __: timed.append(task) or 1.0)
+
+    def timing(_: object, task: Task, __: object) -> float:
+        timed.append(task)
+        return 1.0
+
+    monkeypatch.setattr("tombola.study.study.pass_seconds", timing)
     swept(home / "sweep.yaml", tmp_path).plan()
     assert len(timed) == 2
 
