@@ -386,6 +386,7 @@ def test_a_file_as_it_was_is_not_read_again(tmp_path: Path, monkeypatch: pytest.
 
 
 class TestFull:
+    @pytest.mark.exhaustive
     def test_all_seeds_begin_with_the_model_that_is_given(
         self, base: Study, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
