@@ -101,4 +101,4 @@ def visitor(browser: "Browser", width: int = 1180, height: int = 1000, *, dark: 
 def picture(page: "Page", name: str) -> None:
     """Take a picture for the documentation, where one is asked for."""
     if folder := os.environ.get(SCREENSHOTS):
-        page.screenshot(path=Path(folder) / f"{name}.png")
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

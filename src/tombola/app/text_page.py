@@ -318,7 +318,8 @@ class TextPage:
         words = [plural(full[kind] - kept[kind], *SITE_NAMES[kind]) for kind in kept if kept[kind] < full[kind]]
         cut = f" The model reads {most} tokens at most: what comes after them is left out."
         note = cut if len(self._look.tokens) >= most else ""
-        show(self._status, f"In yours {' and '.join(words) or 'nothing'} is off.{note}")
+        many = sum(full.values()) - sum(kept.values()) > 1
+        show(self._status, f"In yours {' and '.join(words) or 'nothing'} {'are' if many else 'is'} off.{note}")
 
     def _draw_losses(self) -> None:
         full, made = self._losses.get(FULL), self._losses.get(MADE)

@@ -148,6 +148,8 @@ def _without_bias(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> T
 def _by_example(gate: Tensor, x: Tensor) -> Tensor:
     """The gate of each row of `x`, where a family lays the tokens of all examples in one dimension (OPT's MLP)."""
     tokens = x.shape[0] // gate.shape[0]
+    # Of a model that is dispatched over devices the gates are where the inputs go.
+    gate = gate.to(x.device)
     return gate if tokens == 1 else gate.repeat_interleave(tokens, 0)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import refuse_offloaded
 from tombola.architectures.removal import removal_of
 from tombola.subnetworks.pruned_model import add_ticket, forget_tickets, keep_sparse, sparse_ticket, tickets_of
 from tombola.subnetworks.structured_removal import remove, restore
@@ -149,6 +150,11 @@ def without_removal(model: nn.Module) -> nn.Module:
 
 
 def structural_copy(model: nn.Module) -> nn.Module:
-    """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to."""
+    """New modules over the same tensors: nearly free, and safe as long as parameters are replaced, not written to.
+
+    Raises:
+        TombolaError: parts of the model are offloaded.
+    """
+    refuse_offloaded(model)
     shared = itertools.chain(model.parameters(), model.buffers(), [sparse_ticket(model)])
     return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})

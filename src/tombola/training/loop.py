@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tombola.architectures.dissect import dissect
+from tombola.architectures.parameters import refuse_offloaded
 from tombola.foundations.errors import TombolaError, memory_errors
 from tombola.foundations.launcher import process_count
 from tombola.foundations.plurals import plural
@@ -81,6 +82,7 @@ def _train(
     progress: Progress | bool,
 ) -> None:
     """`train`, with gradients masked: name of the parameter → 1 where it has one."""
+    refuse_offloaded(model)
     total = recipe.steps(task.size("train"))
     _check_reached("rewind to", first_step, total)
     _check_reached("save", 0 if at_step is None else at_step[0], total)

@@ -173,7 +173,9 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
                         pair if of == 1 and pair[0] < pair[1] else None
                         for pair, of in zip(offsets[window], encoded.sequence_ids(window), strict=True)
                     ]
-                    found[alike[index]].append(({name: encoded[name][window] for name in encoded}, places))
+                    inputs = {name: encoded[name][window] for name in encoded}
+                    self.begin(inputs, alike[index], split)
+                    found[alike[index]].append((inputs, places or [None]))
         return found
 
     @override

@@ -29,7 +29,7 @@ from tombola.tasks.fine_tuned.classes import (
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
-from tombola.tasks.padding import ends_with_padding, first_position, known_padding
+from tombola.tasks.padding import ends_with_padding, first_position, known_padding, padded_right
 
 
 class TextTask(TokenizedTask[Texts]):
@@ -116,7 +116,7 @@ class TextTask(TokenizedTask[Texts]):
     def batch_of(self, texts: Sequence[tuple[str, ...]]) -> Batch:
         """Batch of texts of one's own, or pairs of them; they have no targets, for which zeros stand."""
         first, *second = (list(part) for part in zip(*texts, strict=True))
-        rows = self._read_texts(first, second[0] if second else None, "the texts")
+        rows = self._read_texts(first, second[0] if second else None, "typed")
         return Batch(np.arange(len(rows)), self.padded(rows), torch.zeros(len(rows), dtype=torch.int64))
 
     def answers(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -184,7 +184,9 @@ class TextTask(TokenizedTask[Texts]):
 
     def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Outputs fp32 [batch, classes] in the task's order of the classes, or values [batch, 1]."""
-        with known_padding(model, batch.inputs) as inputs:
+        # Who pads left puts padding where an encoder looks for a text's first token.
+        with known_padding(model, padded_right(batch.inputs)) as inputs:
+            self._check_ends(model, inputs, batch.indices)
             logits: Tensor = model(**inputs).logits.float()
         order = None if self.corpus.regression else class_order(model, self.corpus.classes, self.title)
         return logits if order is None else logits[:, order]
@@ -193,23 +195,33 @@ class TextTask(TokenizedTask[Texts]):
     def encode(self, split: str) -> list[dict[str, list[int]]]:
         texts = self.corpus.splits[split]
         second = None if texts.second is None else list(texts.second)
-        return self._read_texts(list(texts.first), second, f"the split {split} ({self.title})")
+        return self._read_texts(list(texts.first), second, split)
 
-    def _read_texts(self, first: list[str], second: list[str] | None, where: str) -> list[dict[str, list[int]]]:
+    def _read_texts(self, first: list[str], second: list[str] | None, split: str) -> list[dict[str, list[int]]]:
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
             rows = encoded(first, second, self.tokenizer, self.max_length)
         for row, example in enumerate(rows):
-            if not example["input_ids"]:
-                example.update({name: [1] if name == "attention_mask" else [0] for name in example})
-                example["input_ids"] = [self._token_of_nothing(f"row {row + 1} of {where}")]
+            self.begin(example, row, split)
         return rows
 
-    def _token_of_nothing(self, where: str) -> int:
-        """BOS token, or the end token, in place of a text without tokens, which no model can read."""
-        tokenizer = self.tokenizer
-        token = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-        if token is None:
+    def _check_ends(self, model: nn.Module, inputs: Mapping[str, Tensor], rows: NDArray[np.int64]) -> None:
+        """Refuse texts that a T5 cannot read, whose classifier looks for the last of as many end tokens in each."""
+        config: Any = getattr(model, "config", None)
+        if not getattr(config, "is_encoder_decoder", False):
+            return
+        end = config.eos_token_id
+        if not isinstance(end, int):
             raise TombolaError(
-                f"the text of {where} has no tokens, and the tokenizer no token to begin with; mend or drop the row"
+                f"the configuration of {type(model).__name__} has eos_token_id {end}, and its classifier looks for one "
+                "token at the end of a text; give its number"
             )
-        return int(token)
+        a_text = ("a",) if self.corpus.splits["train"].second is None else ("a", "b")
+        wanted = max(1, self.tokenizer(*a_text)["input_ids"].count(end))
+        found = (inputs["input_ids"] == end).sum(1).tolist()
+        for row, count in zip(rows.tolist(), found, strict=True):
+            if count != wanted:
+                raise TombolaError(
+                    f"{self.title}: the text of row {row + 1} of its split has {count} end tokens (id {end}), and "
+                    f"{type(model).__name__} reads the last of {wanted} in each; give the tokenizer of the model, "
+                    "which ends texts so, and drop rows that hold its name"
+                )

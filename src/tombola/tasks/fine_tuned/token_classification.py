@@ -119,8 +119,10 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
                 word = -1 if of is None or begin == end else word_at[end - 1]
                 labels.append(NOTHING if word in seen else int(tags[word]))
                 seen.add(word)
+            example = {name: encoded[name][row] for name in encoded}
+            self.begin(example, row, split)
             lost += int((tags != NOTHING).sum()) - sum(label != NOTHING for label in labels)
-            found.append({name: encoded[name][row] for name in encoded} | {"labels": labels})
+            found.append(example | {"labels": labels or [NOTHING]})
         if lost:
             warnings.warn(
                 f"{lost} of {sum(map(len, rows.words)):,} words of the {split} split of {self.title} are not judged: "
