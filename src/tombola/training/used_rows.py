@@ -45,7 +45,7 @@ class UsedRows(nn.Module):
             self._take(input[places == 0].unique())
             places = self.places[input]
         padding = -1 if self._padding is None else int(self.places[self._padding]) or -1
-        found: Tensor = _Rows.apply(self.weight, places, padding)
+        found: Tensor = _Rows.apply(self.weight, places, padding)  # type: ignore[no-untyped-call]
         return found
 
     def _take(self, rows: Tensor) -> None:
