@@ -79,7 +79,9 @@ class Replica:
         The examples are dealt out in turn, so that all have texts of like length. Every process passes as many parts,
         as each waits for the others: one for which nothing is left has an example that weighs nothing.
         """
-        hands, examples = self.count * steps, len(batch.indices)
+        # On a CPU more of them than were asked for, so that the activations of each are few.
+        needed, examples = -(-batch.parts_on(self.device) // self.count), len(batch.indices)
+        hands = self.count * max(steps, needed)
         if hands == 1:
             return [(batch, 1.0)]
         dealt = [np.arange(hand, examples, hands) for hand in range(self.rank, hands, self.count)]
