@@ -196,17 +196,10 @@ class TextTask(TokenizedTask[Texts]):
 
     @override
     def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
-        inputs, _ = self.collate("train", np.arange(min(4, self.size("train"))))
-        if inputs["input_ids"].shape[1] < 2:
-            return contextlib.nullcontext()
-        given = {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}
-
-        def logits() -> Tensor:
-            with known_padding(model, given) as known:
-                found: Tensor = model(**known).logits
-            return found
-
-        return first_token_alone(model, logits)
+        first = np.arange(min(4, self.size("train")))
+        inputs, targets = self.collate("train", first)
+        few = Batch(first, {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}, targets)
+        return first_token_alone(model, lambda: self._logits(model, few))
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:
