@@ -113,7 +113,7 @@ def test_of_a_long_text_little_is_read(side: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(TRAINED))
-@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("side", ["right", pytest.param("left", marks=pytest.mark.exhaustive)])
 def test_encoded_are_pairs_as_the_tokenizer_truncates_them(kind: str, side: str) -> None:
     tokenizer = copy.deepcopy(trained(kind))
     tokenizer.truncation_side = side
