@@ -157,6 +157,9 @@ def evaluate(
         stack.callback(model.train, model.training)
         model.eval()
         options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
+        if not importance or IMPORTANCES.is_ours(options.importance):
+            # Others may look at all that a pass computes.
+            stack.enter_context(task.brief_passes(model))
         passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
         if importance:
             sites = RankedSites(subnetwork, task, options.split, groups, passes)
