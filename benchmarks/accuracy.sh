@@ -15,7 +15,9 @@ if [[ -n ${BLIMP:-} && -n ${ZERO_SHOT:-} ]]; then
     --calibration 16x512 --json $out/language_methods.jsonl \
     --zero-shot reasoning="$ZERO_SHOT/piqa.jsonl" reasoning="$ZERO_SHOT/arc_easy.jsonl" cloze="$ZERO_SHOT/lambada_openai.jsonl"  # 1
 fi
-$python benchmarks/denoiser_rankings.py --epochs 16 --json $out/denoiser_rankings_16.jsonl                # 4
+for epochs in 4 16; do
+  $python benchmarks/denoiser_rankings.py --epochs $epochs --json $out/denoiser_rankings_$epochs.jsonl     # 1, 4
+done
 
 # What training again brings back of a language model, by all weights and through adapters: an hour of a core each.
 for rank in 0 8; do

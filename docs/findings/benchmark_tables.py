@@ -339,6 +339,25 @@ def engines() -> Iterator[Line]:
     yield ("memory of all processes, MB", *(times(line["bytes"], 1e-6, 0) for line in found))
 
 
+def memory_said() -> str:
+    """Caption of `memory`."""
+    return (
+        "Most GB that a worker had resident during a step, imports and data included: one process ran all steps, as a "
+        f"worker may; *before* is the version without parts of batches ({conditions('memory')})."
+    )
+
+
+def memory() -> Iterator[Line]:
+    """Peaks of a worker at each step, before and now."""
+    lines = measured("memory")[1:]
+    peaks = {(line["model"], line["step"], line["label"]): line["peak"] for line in lines}
+    for number, (model, step) in enumerate(dict.fromkeys((model, step) for model, step, _ in peaks)):
+        if not number:
+            yield ("", "", "before", "now")
+        found = (peaks.get((model, step, label)) for label in ("before", "now"))
+        yield (NAMES[model], step, *("" if one is None else f"{one / 1e9:.2f}" for one in found))
+
+
 def training_said() -> str:
     """Caption of `training`."""
     head, *found = measured("training")
@@ -394,6 +413,7 @@ CAPTIONS = {
     "streaming": streaming_said,
     "file_sizes": file_sizes_said,
     "engines": engines_said,
+    "memory": memory_said,
 }
 """Table → the line before it."""
 TABLES = {
@@ -410,4 +430,5 @@ TABLES = {
     "streaming": streaming,
     "file_sizes": file_sizes,
     "engines": engines,
+    "memory": memory,
 }

@@ -68,7 +68,7 @@ def plain(text: str, figured: bool) -> str:
     """A cell of the page as a program wants it."""
     if not figured:
         # A spreadsheet must not take it for a formula.
-        return f"'{text}" if text.strip()[:1] in [*"=+-@"] else text
+        return f"'{text}" if text.strip()[:1] in [*"=+-@＝＋－＠"] else text
     if text == "–":
         return ""
     text = "-".join(text.split("−")).replace("\u00a0", " ")

@@ -13,6 +13,9 @@ PAGES = [*TOP, *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "d
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#]+)(?:#[^)]*)?\)")
 
 PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.py)`")
+IN_PROJECT = re.compile(
+    r"(?<![\w/.-])(?:benchmarks|examples|docs|tests|src)/(?:[\w.-]+/)*[\w-]+\.(?:py|sh|md|ipynb|css)\b"
+)
 HOMES = (ROOT, ROOT / "src" / "tombola")
 GONE = {"utils.py", "site/", "glue/SST-2", "glue/CoLA"}
 """What there is not, what is built, and what others bring."""
@@ -39,6 +42,26 @@ def test_tables_in_pages_are_made_from_the_code(page: str) -> None:
         written_tables.filled(re.sub(r"(<!-- table: \w+ -->).*(<!-- end -->)", r"\1\n\nold\n\n\2", text, flags=re.S))
         == text
     )
+
+
+def test_what_pages_name_of_the_project_is_there_and_no_script_is_nameless() -> None:
+    scripts = [path for folder in ("benchmarks", "examples") for path in (ROOT / folder).iterdir() if path.is_file()]
+    places = [
+        *(ROOT / page for page in PAGES),
+        ROOT / "Makefile",
+        *(path for path in scripts if path.suffix != ".ipynb"),
+    ]
+    said = {path: re.sub(r"https?://\S+", "", path.read_text(encoding="utf-8")) for path in places}
+    named = {path for text in said.values() for path in IN_PROJECT.findall(text)}
+    assert len(named) > 30
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    # A module that others import is named by them.
+    nameless = [
+        one.name
+        for one in scripts
+        if not any(re.search(rf"\b{one.stem}\b", text) for path, text in said.items() if path != one)
+    ]
+    assert nameless == []
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/house.md"])

@@ -73,4 +73,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) >= 5
+    ends = [ast.parse(text).body[-1] for text in code(path)]
+    shown = [number for number, end in enumerate(ends) if isinstance(end, ast.Expr)]
+    assert len(shown) >= 4
+    assert [int(line.split()[0]) for line in done.stdout.splitlines() if line[:1].isdigit()] == shown

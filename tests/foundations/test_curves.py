@@ -68,6 +68,32 @@ def test_the_whole_has_a_curve_too(tmp_path: Path, capsys: pytest.CaptureFixture
         assert curves is NOWHERE
 
 
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_study_that_is_resumed_goes_on_in_its_run_and_in_no_other(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    class Run(Kept):
+        requires_logging_directory = False
+
+        def __init__(self, project: str, **options: str) -> None:
+            super().__init__(project, tmp_path)
+            given.append(options.get("id", options["name"]))
+            assert (project, options["resume"]) == ("tombola", "allow")
+
+    monkeypatch.setattr("tombola.foundations.curves.check_tracker", lambda _: None)
+    monkeypatch.setattr("accelerate.tracking.LOGGER_TYPE_TO_CLASS", {name: Run})
+    for folder in ("here/out", "here/out", "there/out"):
+        with tracked(name, tmp_path / folder):
+            pass
+    assert given[0] == given[1] != given[2]
+    (tmp_path / "here/out/tracking/run").write_text("../../x", encoding="ascii")
+    with tracked(name, tmp_path / "here/out"):
+        pass
+    assert "/" not in given[3]
+
+
 def test_trackers_that_there_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TombolaError, match="track: unknown tracker 'tensorbord'; did you mean tensorboard"):
         check_tracker("tensorbord")

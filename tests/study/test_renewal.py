@@ -199,7 +199,7 @@ def test_rows_held_out_for_the_search(copy: Path, base: Study, rows: Path, tmp_p
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ["model", "task", "validation_file", "full"])
+@pytest.mark.parametrize("name", ["model", "task", "full"])
 def test_another_file_in_its_place(name: str, copy: Path, base: Study, rows: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / Path(base.config.task if name == "task" else base.config.model).name
     if name == "model":
@@ -207,12 +207,26 @@ def test_another_file_in_its_place(name: str, copy: Path, base: Study, rows: Pat
     elif name == "full":
         other = base.seed_folder(1).full
     else:
-        shutil.copytree(rows, tmp_path / "other" / rows.name)
-        lines = (rows / "dev.tsv").read_text().splitlines()
-        file = tmp_path / "other" / rows.name / "dev.tsv"
-        file.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-        other = other if name == "task" else file
+        _turned(rows, other)
     check(copy, base, tmp_path / "fresh", rows, **{name: str(other)})
+
+
+@pytest.mark.exhaustive
+def test_another_validation_file(rows: Path, tmp_path: Path) -> None:
+    now: dict[str, Any] = {"task": str(rows / "train.tsv"), "validation_file": str(rows / "dev.tsv")}
+    other = {**now, "validation_file": str(_turned(rows, tmp_path / "other") / "dev.tsv")}
+    base = small_study.run_once(study_of(tmp_path / "base", rows, **now))
+    copy = shutil.copytree(base.folder, tmp_path / "copy")
+    renewed, alone = study_of(copy, rows, **other), study_of(tmp_path / "fresh", rows, **other)
+    assert_renewed(renewed, alone, study_of(copy, rows, **now), base)
+
+
+def _turned(rows: Path, folder: Path) -> Path:
+    """A copy of the rows with those to score in the opposite order."""
+    shutil.copytree(rows, folder)
+    lines = (rows / "dev.tsv").read_text().splitlines()
+    (folder / "dev.tsv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    return folder
 
 
 def made(study: Study) -> dict[str, int]:
@@ -406,6 +420,7 @@ def test_a_file_as_it_was_is_not_read_again(tmp_path: Path, monkeypatch: pytest.
 
 
 class TestFull:
+    @pytest.mark.exhaustive
     def test_all_seeds_begin_with_the_model_that_is_given(
         self, base: Study, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -31,6 +31,9 @@ class Context:
         self.seed = seed
         self.full_model: object = "model"
 
+    def release(self) -> None:
+        self.full_model = None
+
 
 CONTEXTS = [Context(seed) for seed in range(3)]
 
@@ -290,6 +293,8 @@ def test_a_step_beside_which_none_can_run_has_all_cores(monkeypatch: pytest.Monk
     steps = [step("a"), step("b", needs="a"), step("c", needs="a"), step("d", needs="b c"), step("e", needs="d")]
     assert lone_steps(steps) == {Path("a"), Path("d"), Path("e")}
     assert lone_steps([*steps, step("other")]) == set()
+    # What takes no time beside it counts for nothing.
+    assert lone_steps([*steps, step("guess", 0.001)]) == {Path("a"), Path("d"), Path("e")}
     pool = FakePool({})
     run(steps, pool)
     assert pool.given == ["a/8", "b/4", "c/4", "d/8", "e/8"]
@@ -340,7 +345,19 @@ def test_what_another_study_is_at_waits_and_is_copied_or_made(monkeypatch: pytes
     here = [dataclasses.replace(one, run=functools.partial(make, one.what)) for one in steps]
     with ProgressBars("test", 9) as bars:
         run_here(claimed(here, a=["busy", "copied"]), bars)
-    assert ran == ["b", "c", "d"]
+    assert ran == ["c", "d", "b"]
+
+
+def test_what_cannot_be_claimed_has_failed_alone() -> None:
+    def claim(one: StudyStep) -> Claim:
+        raise TombolaError(f"the lock of {one.what} cannot be written")
+
+    steps = [step("a", claim=claim), step("b", needs="a"), step("c")]
+    with pytest.raises(TombolaError, match=r"the lock of a cannot be written; 1 step not run"):
+        run(steps, pool := FakePool({}))
+    assert [one[0] for one in pool.given] == ["c"]
+    with ProgressBars("test", 3) as bars, pytest.raises(TombolaError, match=r"the lock of a cannot be written"):
+        run_here(steps, bars)
 
 
 def test_a_budget_leaves_what_would_not_end_in_time_and_what_needs_it() -> None:

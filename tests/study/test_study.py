@@ -426,7 +426,7 @@ class TestAgain:
         }
         assert timeless(read_rows(study.folder)) == timeless(rows)
 
-    @pytest.mark.slow
+    @pytest.mark.exhaustive
     def test_the_same_seed_elsewhere_finds_the_same(self, done: Study, tmp_path: Path) -> None:
         torch.manual_seed(99)  # the state of the caller's generator must not matter
         other = study_in(tmp_path)
@@ -522,6 +522,7 @@ class TestSeeds:
         assert sorted(path.name for path in home.iterdir()) == ["seed-0", "seed-1"]
         assert not (home / "seed-0" / "analysis").exists()
 
+    @pytest.mark.exhaustive
     def test_random_tickets_say_first_how_long_they_take(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -537,7 +538,7 @@ class TestSeeds:
 
     @pytest.mark.exhaustive
     @pytest.mark.filterwarnings("ignore::FutureWarning")  # of what the garbage collector looks at
-    def test_a_seed_at_work_holds_no_model_of_another(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_seed_at_work_holds_no_model_of_another(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def models() -> int:
             gc.collect()
             return sum(isinstance(one, BertForSequenceClassification) for one in gc.get_objects())
@@ -551,7 +552,7 @@ class TestSeeds:
 
         monkeypatch.setattr(SeedContext, "write_row", watched)
         before = models()
-        study_in(copied, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
+        study_in(tmp_path, seeds=(0, 1, 2), methods=("heads+mlps",), epochs=1).run()
         assert held == [before] * 3
 
     @pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])

@@ -1,7 +1,9 @@
 """A sweep finds what its studies find each by itself, makes once what they share, and says what is missing."""
 
+import gc
 import shutil
 import subprocess
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +16,18 @@ import yaml
 from builders import small_study
 from builders.small_study import command, environment, read_rows, timeless
 from tombola import report
-from tombola.foundations.atomic_files import read_json, work_alone
+from tombola.foundations.atomic_files import read_json, work_alone, write_json
 from tombola.foundations.errors import TombolaError
 from tombola.report.sweep_data import SweepData
+from tombola.study.config import StudyConfig
 from tombola.study.seed_run import SeedRun
 from tombola.study.step import StudyStep
 from tombola.study.step_locks import StepLocks
 from tombola.study.study import Study
 from tombola.study.sweep import Sweep
 from tombola.study.sweep_file import SweepFile
+from tombola.study.sweep_record import SWEEP, RecordedStudy, SweepRecord
+from tombola.tasks.base import Task
 
 SETTINGS: dict[str, Any] = {
     "device": "cpu",
@@ -125,10 +130,25 @@ def fine_tuned() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def done(home: Path, fine_tuned: list[Path]) -> Sweep:
+def open_tasks() -> list[int]:
+    """Number of tasks that were open whenever `done` opened one."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def done(home: Path, fine_tuned: list[Path], open_tasks: list[int]) -> Sweep:
     """The sweep, run in this process."""
-    sweep = swept(home / "sweep.yaml", home / "done")
+    sweep, opened = swept(home / "sweep.yaml", home / "done"), list[weakref.ref[Task]]()
+    open_task = StudyConfig.open_task
+
+    def noted(self: StudyConfig) -> Task:
+        opened.append(weakref.ref(task := open_task(self)))
+        gc.collect()
+        open_tasks.append(sum(one() is not None for one in opened))
+        return task
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StudyConfig, "open_task", noted)
         ran = counted(patch, "full")
         assert sweep.run() == 0
     fine_tuned += ran
@@ -166,6 +186,55 @@ def test_what_studies_share_is_made_once(done: Sweep, fine_tuned: list[Path]) ->
     # Two thresholds of a task begin with one full model.
     assert [folder.parent.name for folder in fine_tuned] == ["moods", "weather"]
     assert all(study.seed_folder(0).full.is_dir() for study in done.studies.values())
+
+
+@pytest.mark.slow
+def test_the_data_of_few_studies_are_open_however_many_there_are(done: Sweep, open_tasks: list[int]) -> None:
+    assert len(done.studies) == 4
+    # One that goes, and one that comes.
+    assert max(open_tasks) <= 2
+
+
+def test_a_pass_is_timed_once_for_all_studies_of_a_model_and_a_task(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[object] = []
+    monkeypatch.setattr("tombola.study.study._SECONDS", {})
+
+    def timing(_: object, task: Task, __: object) -> float:
+        timed.append(task)
+        return 1.0
+
+    monkeypatch.setattr("tombola.study.study.pass_seconds", timing)
+    swept(home / "sweep.yaml", tmp_path).plan()
+    assert len(timed) == 2
+
+
+def begun(sweep: Sweep) -> None:
+    """Let all studies of a sweep have begun."""
+    places = {label: study.folder for label, study in sweep.studies.items()}
+    for label, place in places.items():
+        study = sweep.studies[label]
+        described = {"name": study.config.name, "hash": study.hash, "config": study.config.settings()}
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(place / "study.json", described)
+    SweepRecord("", [RecordedStudy(label, {}, place.name) for label, place in places.items()], {}).write(
+        sweep.out / SWEEP
+    )
+
+
+def test_a_grid_may_grow_in_its_folder_and_another_one_may_not_take_it(tmp_path: Path) -> None:
+    path, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    begun(swept(write(path, {"threshold": [0.8, 0.9]}), out))
+    begun(swept(write(path, {"threshold": [0.8, 0.9, 0.95]}), out))
+    with pytest.raises(TombolaError) as caught:
+        swept(write(path, {"threshold": [0.8, 0.95]}), out)
+    assert str(caught.value).startswith(
+        f"{out} holds another sweep, which has 'threshold 0.9', and this grid has not; "
+    )
+    with pytest.raises(TombolaError) as caught:
+        swept(write(path, {"threshold": [0.8, 0.9, 0.95]}, epochs=7), out)
+    assert "whose 'threshold 0.8' differs in epochs; set that back" in str(caught.value)
 
 
 def test_a_step_is_of_one_study_at_a_time(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import torch
 from builders import language_models
 from builders.encoders import classifier, some_weights, synthetic
 from tombola.foundations.errors import TombolaError
+from tombola.pruning.evaluation import evaluate
+from tombola.subnetworks.subnetwork import whole
 from tombola.tasks.base import Batch
 from tombola.training.loop import retrain, train
 from tombola.training.recipe import Recipe
@@ -60,3 +62,22 @@ def test_half_precision_scales_its_loss(monkeypatch: pytest.MonkeyPatch) -> None
     moved, expected = (one.state_dict()[name] - before[name] for one in (model, exact))
     assert torch.isfinite(moved).all()
     assert float(torch.cosine_similarity(moved.flatten(), expected.flatten(), dim=0)) > 0.9
+
+
+def test_a_batch_of_many_tokens_goes_in_parts_on_a_cpu_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, found = synthetic(train=60, dev=40), []
+    for tokens in (10**6, 40):
+        monkeypatch.setattr("tombola.tasks.base.TOKENS_AT_ONCE", tokens)
+        train(model := classifier(dropout=0.0), task, RECIPE, seed=3)
+        found.append((model.state_dict(), evaluate(whole(model), task, importance=True)))
+    (expected, at_once), (state, parts) = found
+    for name, tensor in expected.items():
+        torch.testing.assert_close(state[name], tensor, rtol=0, atol=1e-7, msg=name)
+    assert at_once.score == parts.score
+    assert at_once.importance is not None
+    assert parts.importance is not None
+    for kind, values in at_once.importance.sites.items():
+        torch.testing.assert_close(parts.importance[kind], values)
+    batch = next(task.batches("train", 16))
+    assert batch.parts_on(torch.device("cpu")) > 1
+    assert batch.parts_on(torch.device("cuda")) == 1

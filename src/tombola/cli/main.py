@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from typing_extensions import override
 
 from tombola.cli import (
+    app,
     compare,
     export,
     import_masks,
@@ -47,7 +48,8 @@ DONE, FAILED, BAD_USAGE = 0, 1, 2
 UNREAD = 141
 """Exit code of Unix tools whose output nobody reads any more, as after `| head`."""
 _MODULES = (
-    *(study, sweep, prune, retrain, score, shrink, export, memory, compare, import_masks, transfer, report, results),
+    *(study, sweep, prune, retrain, score, shrink, export),
+    *(memory, compare, import_masks, transfer, report, app, results),
 )
 COMMANDS: Mapping[str, Command] = {module.COMMAND.name: module.COMMAND for module in _MODULES}
 

@@ -5,12 +5,14 @@ started in holds the tracker: workers tell it through their progress.
 """
 
 import re
+import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from tombola.foundations.atomic_files import write_text
 from tombola.foundations.errors import TombolaError, one_line, reason, unknown
 
 PROJECT = "tombola"
@@ -120,12 +122,13 @@ def tracked(name: str | None, folder: Path) -> Iterator[Curves]:
     from accelerate import PartialState, tracking
 
     check_tracker(name)
-    run = {"name": folder.name, "resume": "allow"}
-    options: dict[str, Any] = {
-        "wandb": {**run, "id": folder.name, "dir": str(folder)},
-        "trackio": run,
-        "mlflow": {"run_name": folder.name},
-    }.get(name, {})
+    options: dict[str, Any] = {}
+    if name == "wandb":
+        options = {"name": folder.name, "resume": "allow", "id": _run_id(folder), "dir": str(folder)}
+    elif name == "trackio":
+        options = {"name": f"{folder.name}-{_run_id(folder)}", "resume": "allow"}
+    elif name == "mlflow":
+        options = {"run_name": folder.name}
     made = tracking.LOGGER_TYPE_TO_CLASS[name]
     with one_line(f"the tracker {name} cannot be started", "mend that, or leave --track out"):
         # Its trackers ask it which process they are in.
@@ -137,3 +140,17 @@ def tracked(name: str | None, folder: Path) -> Iterator[Curves]:
         yield curves
     finally:
         curves.finish()
+
+
+def _run_id(folder: Path) -> str:
+    """Id of the run of a study's folder, made once: other studies, in folders of the same name, have another."""
+    file = folder / FOLDER / "run"
+    try:
+        found = file.read_text("ascii").strip() if file.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        found = ""
+    if not re.fullmatch(r"[0-9a-f]{12}", found):
+        found = secrets.token_hex(6)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, found + "\n")
+    return found

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import errno
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from numbers import Integral, Real
 from pathlib import Path
@@ -18,6 +19,20 @@ def printable(text: str) -> str:
     What files hold is printed so: an escape sequence must not reach the terminal.
     """
     return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+
+def visible(text: str) -> str:
+    """Text with control characters, and those that turn the direction of what is written after them, as Python's.
+
+    Tabs and line ends stay, and so does whatever else a text may be made of: it is shown on pages and in pictures, some
+    of which, as SVG, could not hold the others.
+    """
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class TombolaError(Exception):

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Self, TypeVar, cast
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from tombola.foundations.atomic_files import read_json, write_json
@@ -26,6 +26,13 @@ _WORDS = {
     "dataclass_type": "an object",
     "inner_path": "a path inside the folder",
 }
+_BOUNDS = {"greater_than_equal": "{ge:g} or more", "less_than_equal": "at most {le:g}"}
+Whole = Annotated[int, Field(ge=0)]
+"""A whole number from 0."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share from 0 to 1."""
+NotNegative = Annotated[float, Field(ge=0)]
+"""A number from 0."""
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 """Adapter of a type, made once: making one takes longer than reading."""
@@ -76,7 +83,9 @@ def read(cls: type[T], values: object, where: str, mend: str = "run the study ag
             home += f"[{part}]" if isinstance(part, int) else f", {part}"
         if found["type"] == "missing":
             raise TombolaError(f"{home}: {f'{last}{index}'!r} is missing; {mend}") from None
-        wanted = _WORDS.get(found["type"]) or found.get("ctx", {}).get("expected") or found["msg"]
+        context = found.get("ctx", {})
+        bound = _BOUNDS.get(found["type"], "").format(**context)
+        wanted = _WORDS.get(found["type"]) or bound or context.get("expected") or found["msg"]
         raise TombolaError(
             f"{home}: {f'{last}{index}'!r} should be {wanted}, but found {found['input']!r}; {mend}"
         ) from None

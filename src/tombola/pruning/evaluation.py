@@ -4,7 +4,7 @@ import collections
 import contextlib
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress, shown
 from tombola.foundations.shown import Shown
 from tombola.pruning.importance import Importance, Pass, RankedSites, checked
-from tombola.pruning.importance_methods import IMPORTANCES
+from tombola.pruning.importance_methods import BY_BATCH, IMPORTANCES
 from tombola.subnetworks.gates import attach
 from tombola.subnetworks.subnetwork import Subnetwork, shrunk, whole
 from tombola.tasks.base import Batch, Predictions, Task
@@ -89,7 +89,7 @@ class EvaluationOptions:
 
     Attributes:
         split: which of the task's splits.
-        batch_size: examples at a time; does not change the result but for rounding.
+        batch_size: examples at a time, at most; does not change the result but for rounding.
         precision: of the forward pass: `fp32`, or `bf16` or `fp16` for autocast.
         progress: counts examples; True for a bar on stderr.
         importance: by which sites are ranked, where asked for: a name in `tombola.pruning.importance_methods`.
@@ -159,6 +159,9 @@ def evaluate(
         stack.callback(model.train, model.training)
         model.eval()
         options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
+        if not importance or IMPORTANCES.is_ours(options.importance):
+            # Others may look at all that a pass computes.
+            stack.enter_context(task.brief_passes(model))
         passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
         if importance:
             sites = RankedSites(subnetwork, task, options.split, groups, passes)
@@ -203,7 +206,11 @@ def _passes(
         # One context for all batches: it casts each weight once.
         stack.enter_context(autocast(device, options.precision))
         batches = task.packed_batches if gates is None else task.batches
-        for batch in batches(options.split, options.batch_size):
+        read = batches(options.split, options.batch_size)
+        # Activations stay for a backward pass, of as few examples as serve.
+        if ranked and options.importance not in BY_BATCH:
+            read = (part for batch in read for part in _parts(batch, device))
+        for batch in read:
             moved = on_device(batch, model)
             if gates is not None:
                 gates.open(len(batch.indices), device, grad=torch.is_grad_enabled())
@@ -212,6 +219,12 @@ def _passes(
             if gates is not None:
                 yield gates, output.losses
             options.receiver.advance(len(batch.indices))
+
+
+def _parts(batch: Batch, device: torch.device) -> Iterator[Batch]:
+    number = batch.parts_on(device)
+    for places in np.array_split(np.arange(len(batch.indices)), number):
+        yield batch.take(places) if number > 1 else batch
 
 
 def _finite(losses: NDArray[np.float32], task: Task, split: str) -> bool:

@@ -36,6 +36,8 @@ IMPORTANCES: Registry[SiteRanking] = Registry(
     _ranking,
 )
 """Rankings by name; the first is what a search takes unless it is told otherwise."""
+BY_BATCH = frozenset({"accumulated"})
+"""Rankings that depend on which examples are in a batch together."""
 
 
 def register_importance(name: str, ranking: SiteRanking) -> None:

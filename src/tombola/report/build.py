@@ -1,10 +1,12 @@
 """Building the page of a folder of results."""
 
+import warnings
 from pathlib import Path
 
 from tombola.analysis.agreement.comparison import Comparison
 from tombola.analysis.transfer import Transfer
 from tombola.foundations.atomic_files import write_text
+from tombola.foundations.errors import TombolaError, one_line
 from tombola.report.comparison_page import comparison_page
 from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.study_data import read_study
@@ -28,8 +30,11 @@ def build(folder: Path) -> Path:
     path = Path(folder) / "report.html"
     if (Path(folder) / SWEEP).is_file():
         for study in SweepData.read(Path(folder)).studies.values():
-            if not _is_new(study.folder):
-                build(study.folder)
+            try:
+                if not _is_new(study.folder):
+                    build(study.folder)
+            except TombolaError as error:
+                warnings.warn(f"a study of the sweep has no page of its own: {error}", stacklevel=2)
     write_text(path, page_of(Path(folder), FigureRegistry()))
     return path
 
@@ -45,6 +50,12 @@ def _is_new(folder: Path) -> bool:
 
 def page_of(folder: Path, registry: FigureRegistry) -> str:
     """Page of a folder as HTML, with errors as `build`; `registry` takes its charts and tables."""
+    # Each file may be what it should be, and yet not fit the others, of whoever wrote them.
+    with one_line(f"the records in {folder} do not fit together", "run again what made them"):
+        return _page(folder, registry)
+
+
+def _page(folder: Path, registry: FigureRegistry) -> str:
     comparison, transfer = folder / COMPARISON, folder / TRANSFER
     if transfer.is_file():
         return transfer_page(Transfer.read(transfer), registry)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from tombola.foundations.atomic_files import publish, write_bytes, write_text
+from tombola.foundations.errors import visible
 from tombola.report import number_format
 from tombola.report.build import page_of
 from tombola.report.charts.vega import pictures
@@ -14,7 +15,8 @@ from tombola.report.html.figure_registry import FigureRegistry
 from tombola.report.table import Column, Table
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>&])")
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = (*"=+-@", *"＝＋－＠")
+"""A sheet takes the wide ones for the others."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})")
 _LATEX = str.maketrans(
     {
@@ -71,7 +73,7 @@ def export(folder: Path, out: Path) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\1", visible(" ".join(text.split())))
 
 
 def table_csv(table: Table) -> str:
@@ -97,7 +99,7 @@ def _value(text: str, column: Column) -> str:
 
 def _text(text: str) -> str:
     """A text as a cell: no formula, and no return without a line feed, which would not be quoted but end the line."""
-    text = "\n".join(text.replace("\r\n", "\n").split("\r"))
+    text = visible("\n".join(text.replace("\r\n", "\n").split("\r")))
     return f"'{text}" if text.strip().startswith(_FORMULA) else text
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get
 
 import pyarrow as pa
 
-from tombola.foundations.errors import TombolaError, check_choice
+from tombola.foundations.errors import TombolaError, check_choice, one_line
 from tombola.metrics.statistics import Verdict
 from tombola.pruning.search.records import SearchPass
 from tombola.report.study_data import StudyData, read_study
@@ -147,7 +147,9 @@ def _each(studies: Mapping[Path, T], read: Callable[[T], Any], what: str) -> Ite
     errors = list[TombolaError]()
     for name, study in studies.items():
         try:
-            yield name, read(study)
+            with one_line(f"the records of {name} do not fit together", "run the study again"):
+                found = read(study)
+            yield name, found
         except TombolaError as error:
             errors.append(error)
     if errors and len(errors) == len(studies):

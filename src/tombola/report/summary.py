@@ -9,6 +9,7 @@ from types import MappingProxyType
 from tombola.foundations.atomic_files import read_lines
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import read
+from tombola.metrics.scores import METRICS
 from tombola.metrics.statistics import mean_std
 from tombola.report import number_format
 from tombola.report.labels import SCORED, STAGES
@@ -22,6 +23,8 @@ _WRITTEN: Mapping[str, Callable[[float | None], str]] = MappingProxyType(
     {"sparsity": number_format.share, "bytes": number_format.megabytes, "seconds": number_format.seconds}
 )
 """Formats of these fields; all others are counts."""
+MEND = "run the study again"
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -88,14 +91,19 @@ def read_rows(folder: Path) -> tuple[Row, ...]:
     lines = read_lines(path) if path.is_file() else []
     if not lines:
         raise TombolaError(f"the study in {folder} has no results yet; let `tombola study` go on and try again")
-    return tuple(read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    rows = tuple(read_row(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    for number, row in enumerate(rows, start=1):
+        for name in ("task", "metric"):
+            if (found := getattr(row, name)) != (first := getattr(rows[0], name)):
+                raise TombolaError(f"{path}, line {number}: the {name} is {found!r}, and {first!r} before; {MEND}")
+    return rows
 
 
 def read_row(values: Mapping[str, object], where: str) -> Row:
     """Read one line.
 
     Raises:
-        TombolaError: a field is missing, of another type, or names an unknown method, ticket or stage.
+        TombolaError: a field is missing, of another type or out of bounds, or names an unknown method, ticket or stage.
     """
     row = read(Row, values, where)
     for name, value, known in (
@@ -108,6 +116,15 @@ def read_row(values: Mapping[str, object], where: str) -> Row:
                 f"{where}: unknown {name} {value!r}; known: {', '.join(known)}; "
                 "this Tombola may be older than the study"
             )
+    known_metric = METRICS.get(row.metric)
+    worst, best = (known_metric and known_metric.scale) or (-math.inf, math.inf)
+    for what, found in (("score", row.score), ("score_low", row.score_low), ("score_high", row.score_high)):
+        if not worst - _ROUNDING <= found <= best + _ROUNDING:
+            raise TombolaError(
+                f"{where}: the {what} is {found:g}, and {row.metric} lies from {worst:g} to {best:g}; {MEND}"
+            )
+    if row.score_low > row.score_high:
+        raise TombolaError(f"{where}: the interval ends at {row.score_high:g}, before it begins; {MEND}")
     return row
 
 

@@ -12,12 +12,10 @@ class Claim:
     Attributes:
         lock: that is held; None for a step that nobody else makes.
         copied: another study had made the result, and it is there now.
-        failed: it could not be had, nor will be.
     """
 
     lock: FileLock | None = None
     copied: bool = False
-    failed: bool = False
 
     def release(self) -> None:
         """Let others have it, who find what was made."""

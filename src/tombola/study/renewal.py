@@ -255,16 +255,16 @@ class Renewal:
         anew = [step for step in missing if step.result in self.before]
         new = [step for step in missing if step.result not in self.before]
         what = f"{', '.join(sorted(self.changed))} changed: " if self.changed else ""
-        parts = [f"{what}{counted(anew)} made anew, {counted([one for one in asked if one.there()])} reused"]
+        parts = [f"{what}{by_kind(anew)} made anew, {by_kind([one for one in asked if one.there()])} reused"]
         if new:
-            parts.append(f"{counted(new)} still to be made")
+            parts.append(f"{by_kind(new)} still to be made")
         if self.back:
-            parts.append(f"of these {counted(self.back)} found with these settings before")
+            parts.append(f"of these {by_kind(self.back)} found with these settings before")
         for home in dict.fromkeys(self.copied.values()):
             steps = [step for step in asked if self.copied.get(step.result) == home]
-            parts.append(f"of these {counted(steps)} copied from {home}")
+            parts.append(f"of these {by_kind(steps)} copied from {home}")
         if again := [step for step in missing if step.result in self.trained]:
-            parts.append(f"of these {counted(again)} trained alike before, and only scored")
+            parts.append(f"of these {by_kind(again)} trained alike before, and only scored")
         if self.mended:
             parts.append(f"intervals of {len(self.mended)} scores written anew")
         if self.stale or self.dropped:
@@ -272,7 +272,7 @@ class Renewal:
         return "; ".join(parts)
 
 
-def counted(steps: Sequence[StudyStep]) -> str:
+def by_kind(steps: Sequence[StudyStep]) -> str:
     """Numbers of steps by their kinds: `2 searches, 8 trainings and 10 others`."""
     kinds = Counter("analysis" if step.analysis else step.what.rpartition(": ")[2].split()[0] for step in steps)
     found = list[str]()

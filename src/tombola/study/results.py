@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from tombola.foundations.atomic_files import read_json
-from tombola.foundations.json_dataclasses import read
+from tombola.foundations.json_dataclasses import NotNegative, Share, Whole, read
 from tombola.metrics import statistics
 from tombola.metrics.statistics import signed
 from tombola.study.folder_layout import SCORE
@@ -43,17 +45,17 @@ class Row:
     score: float
     score_low: float
     score_high: float
-    n: int
-    heads: int
-    mlps: int
-    neurons: int
-    channels: int
-    weights: int
-    sparsity: float
-    parameters: int
-    bytes: int
+    n: Annotated[int, Field(ge=1)]
+    heads: Whole
+    mlps: Whole
+    neurons: Whole
+    channels: Whole
+    weights: Whole
+    sparsity: Share
+    parameters: Whole
+    bytes: Whole
     loss: float | None
-    seconds: float
+    seconds: NotNegative
     more: Mapping[str, float]
 
 

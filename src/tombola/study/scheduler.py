@@ -20,6 +20,8 @@ SOON = 1.0
 """Seconds between two looks at whether another study has done a step."""
 TRIES = 3
 """Times that a step is tried which is lost with its worker, or runs out of memory."""
+HARDLY = 0.01
+"""Share of a step's cost that others beside it are not worth a core for."""
 
 
 class Schedule:
@@ -96,7 +98,7 @@ class Schedule:
 
 
 class StepRunner:
-    """Runs steps in this process, and holds the full model of one seed at a time."""
+    """Runs steps in this process, and holds the full model of one seed at a time, and what judges it."""
 
     def __init__(self) -> None:
         self._context: SeedContext | None = None
@@ -104,7 +106,7 @@ class StepRunner:
     def run(self, step: StudyStep, progress: Progress) -> None:
         """Run a step; the model of another seed leaves the memory first."""
         if self._context is not None and self._context is not step.context:
-            self._context.full_model = None
+            self._context.release()
         self._context = step.context
         step(progress)
 
@@ -209,31 +211,35 @@ def _run_here(
     before: Set[Path] = frozenset(),
 ) -> int:
     """Run steps here; the number of results that the budget left, with those that it left `before`."""
-    runner, line, left = StepRunner(), ProgressLine(bars), {*before}
-    for step in steps if budget is None else sorted(steps, key=budget.rank):
-        if step.done() or failures.blocks(step):
-            bars.skip(step.cost)
-        elif budget is not None and (not left.isdisjoint(step.needs) or not budget.fits(step)):
-            left.add(step.result)
-        else:
-            claim = Claim()
-            try:
-                claim = _await_claim(step, bars)
-                if claim.copied:
-                    bars.skip(step.cost)
-                elif budget is not None and not budget.fits(step):
-                    # It waited for another study meanwhile.
-                    left.add(step.result)
-                    continue
-                else:
-                    with line.step(step.what, cost=step.cost, weight=step.weight):
-                        runner.run(step, line)
-            except TombolaError as error:
-                failures.add(step, error)
+    runner, line, left, told = StepRunner(), ProgressLine(bars), {*before}, set[Path]()
+    waiting = [*steps] if budget is None else sorted(steps, key=budget.rank)
+    while waiting:
+        # What other studies are at, with what needs it: it keeps nobody from the rest.
+        elsewhere: dict[Path, StudyStep] = {}
+        for step in waiting:
+            if step.done() or failures.blocks(step):
+                bars.skip(step.cost)
+            elif budget is not None and (not left.isdisjoint(step.needs) or not budget.fits(step)):
+                left.add(step.result)
+            elif not elsewhere.keys().isdisjoint(step.needs):
+                elsewhere[step.result] = step
             else:
-                heard(step, None)
-            finally:
-                claim.release()
+                try:
+                    if (claim := _claim(step)) is None:
+                        elsewhere[step.result] = step
+                        continue
+                    _make(step, claim, runner, line, bars)
+                except TombolaError as error:
+                    failures.add(step, error)
+                else:
+                    heard(step, None)
+        if len(elsewhere) == len(waiting):
+            first = waiting[0]
+            if first.result not in told:
+                bars.say(f"{first.what}: another study is at it; its result is copied if it is the same")
+                told.add(first.result)
+            time.sleep(SOON)
+        waiting = [*elsewhere.values()]
     return len(left)
 
 
@@ -241,14 +247,15 @@ def _claim(step: StudyStep) -> Claim | None:
     return Claim() if step.claim is None else step.claim(step)
 
 
-def _await_claim(step: StudyStep, bars: ProgressBars) -> Claim:
-    told = False
-    while (claim := _claim(step)) is None:
-        if not told:
-            bars.say(f"{step.what}: another study is at it; its result is copied if it is the same")
-            told = True
-        time.sleep(SOON)
-    return claim
+def _make(step: StudyStep, claim: Claim, runner: "StepRunner", line: ProgressLine, bars: ProgressBars) -> None:
+    try:
+        if claim.copied:
+            bars.skip(step.cost)
+        else:
+            with line.step(step.what, cost=step.cost, weight=step.weight):
+                runner.run(step, line)
+    finally:
+        claim.release()
 
 
 def run_steps(
@@ -405,11 +412,15 @@ class _SharedJob:
         while (step := self._schedule.take(last, near, self._elsewhere)) is not None:
             if self._budget is not None and not self._budget.fits(step):
                 self.left |= self._schedule.leave(step)
-            elif (claim := self._claimed(step)) is None:
+                continue
+            try:
+                claim = _claim(step)
+            except TombolaError as error:
+                self._fail(step, error)
+                continue
+            if claim is None:
                 self._elsewhere.add(step.result)
                 self._schedule.put_back(step)
-            elif claim.failed:
-                continue
             elif claim.copied:
                 claim.release()
                 self._bars.skip(step.cost)
@@ -420,24 +431,21 @@ class _SharedJob:
                 return step
         return None
 
-    def _claimed(self, step: StudyStep) -> Claim | None:
-        try:
-            return _claim(step)
-        except TombolaError as error:
-            self._fail(step, error)
-            return Claim(failed=True)
-
     def _submit(self, worker: Worker, step: StudyStep) -> None:
         self._pool.submit(worker, step, resources.cores() if step.result in self._lone else self._threads)
 
 
 def lone_steps(steps: Sequence[StudyStep]) -> set[Path]:
-    """Results of the steps beside which no other can run: each other one comes before, or after."""
+    """Results of the steps beside which hardly anything can run: nearly all other work comes before, or after."""
+    cost = {step.result: step.cost for step in steps}
+    bound = {step.result: step.cost for step in steps}
     before: dict[Path, set[Path]] = {}
     for step in steps:
-        before[step.result] = {*step.needs, *(one for need in step.needs for one in before.get(need, ()))}
-    after = Counter(one for ancestors in before.values() for one in ancestors)
-    return {one for one, ancestors in before.items() if len(ancestors & before.keys()) + after[one] == len(before) - 1}
+        before[step.result] = {*step.needs}.union(*(before.get(need, ()) for need in step.needs)) & cost.keys()
+        for one in before[step.result]:
+            bound[one] += step.cost
+            bound[step.result] += cost[one]
+    return {one for one in cost if sum(cost.values()) - bound[one] <= HARDLY * cost[one]}
 
 
 def threads(workers: int) -> int:

@@ -64,6 +64,10 @@ class SeedContext:
             self._task = self.setting.task.with_full_model(Evaluation.read(path).predictions)
         return self._task or self.setting.task
 
+    def release(self) -> None:
+        """Let what is kept for the next steps leave the memory."""
+        self.full_model = self._task = None
+
     def load(self, source: Path | str) -> nn.Module:
         """A trained model of this seed, on the study's device."""
         model = self.setting.task.load(str(source), seed=self.seed_folder.seed, state="trained")

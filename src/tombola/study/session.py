@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -24,10 +24,14 @@ from tombola.tickets.ticket import Ticket
 
 @dataclass(frozen=True)
 class Session:
-    """An opened task, the settings around it, resolved for this machine, and the device where models run."""
+    """An opened task, the settings around it, resolved for this machine, and the device where models run.
+
+    Attributes:
+        opened: gives the task whenever it is asked for, so that nobody holds one that was closed.
+    """
 
     config: StudyConfig
-    task: Task
+    opened: Callable[[], Task]
     device: torch.device
 
     @classmethod
@@ -38,7 +42,13 @@ class Session:
             TombolaError: the device, the data or the tokenizer is at fault.
         """
         config, device = config.resolved()
-        return cls(config, config.open_task(), device)
+        task = config.open_task()
+        return cls(config, lambda: task, device)
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.opened()
 
     @property
     def precision(self) -> Precision:

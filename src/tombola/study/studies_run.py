@@ -52,6 +52,9 @@ class RunnableStudy(Protocol):
     def heard(self, step: StudyStep, error: Exception | None) -> None:
         """Take note of a step that is done, or that failed."""
 
+    def close(self) -> None:
+        """Let its data leave the memory until they are asked for again."""
+
 
 @dataclass
 class StudiesRun:
@@ -73,6 +76,7 @@ class StudiesRun:
     what: str = "study"
     track: str | None = None
     _of: Mapping[Path, RunnableStudy] = field(init=False, repr=False)
+    _last: Path | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._of = {one.folder: one for one in self.studies}
@@ -98,6 +102,7 @@ class StudiesRun:
         workers = self.worker_count(every)
         for study in self.studies:
             study.begin(steps[study.folder], workers)
+            self._close(study)
         # Steps of a GPU, or of other machines, do not share this one's cores.
         alike = self._device.type == "cpu" and self.cluster is None
         budget = None if until is None else self._budget(until, stretch(workers) if alike else 1.0)
@@ -118,8 +123,16 @@ class StudiesRun:
                 for folder in self._of:
                     clear_drafts(folder)
 
+    def _close(self, study: RunnableStudy) -> None:
+        """Close a study among several, so that there is room for any number of them."""
+        if len(self.studies) > 1:
+            study.close()
+
     def _budget(self, until: float, slower: float) -> Budget:
-        seconds = {folder: slower * study.pass_seconds() for folder, study in self._of.items()}
+        seconds = dict[Path, float]()
+        for folder, study in self._of.items():
+            seconds[folder] = slower * study.pass_seconds()
+            self._close(study)
         return Budget(until, lambda step: step.cost * seconds[step.study], self._rank)
 
     def _rank(self, step: StudyStep) -> int:
@@ -132,6 +145,10 @@ class StudiesRun:
         return 3 * seeds.index(step.context.seed_folder.seed) + kind
 
     def _heard(self, step: StudyStep, error: Exception | None) -> None:
+        if step.study != self._last:
+            if self._last is not None:
+                self._close(self._of[self._last])
+            self._last = step.study
         self._of[step.study].heard(step, error)
 
     @property

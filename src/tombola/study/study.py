@@ -58,6 +58,9 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
+_SECONDS: dict[str, float] = {}
+"""Seconds of a pass, by what it is of."""
+
 CHANGED = (
     "the model or the data changed while the study ran; start again: what was made before is kept, and made anew if it "
     "is of others"
@@ -131,6 +134,7 @@ class Study(Shown):
         if track is not None:
             check_tracker(track)
         self._opened: Task | None = None
+        self._shared: Mapping[str, Any] | None = None
         self._read = set[str]()
         self._inputs: dict[int, Mapping[str, object]] = {}
         self.folder = self._place(Path(out))
@@ -159,10 +163,24 @@ class Study(Shown):
 
     @functools.cached_property
     def task(self) -> Task:
-        """The study's task, loaded on first use."""
+        """The study's task, opened on first use, and again once it was closed."""
         with settings_read() as self._read:
             self._opened = self.config.open_task()
+        if self._shared is not None:
+            self._opened.load_shared_state(self._shared)
         return self._opened
+
+    def close(self) -> None:
+        """Let the task leave the memory until it is asked for again; one that was put in by hand stays."""
+        if self._opened is not None and not self._by_hand:
+            self._shared = self._opened.shared_state()
+            self._opened = None
+            del vars(self)["task"]
+
+    @property
+    def _by_hand(self) -> bool:
+        """True if the task is one that somebody put in, and not made from the settings."""
+        return vars(self).get("task", self._opened) is not self._opened
 
     @functools.cached_property
     def anatomy(self) -> Anatomy:
@@ -384,9 +402,15 @@ class Study(Shown):
         self._describe()
 
     def pass_seconds(self) -> float:
-        """Seconds of a forward pass of one example, as measured now."""
-        model = self.task.load(self.config.model, seed=0).to(self.device)
-        return pass_seconds(model, self.task, self._setting.precision)
+        """Seconds of a forward pass of one example, as measured once in this process for a model and its task."""
+        task, precision = self.task, self._setting.precision
+        values = self.config.inputs(self._identity, self.seeds[0])
+        read = {name: values.get(name) for name in {*self._read, "model"}}
+        key = json.dumps([str(self.device), precision, read], sort_keys=True)
+        if self._by_hand or key not in _SECONDS:
+            model = task.load(self.config.model, seed=0).to(self.device)
+            _SECONDS[key] = pass_seconds(model, task, precision)
+        return _SECONDS[key]
 
     def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""
@@ -395,7 +419,7 @@ class Study(Shown):
     def only_here(self) -> str | None:
         """Reason, as a clause, why no other process can run the study: of what was put in here alone; or None."""
         # A worker makes its study of the configuration, and cannot know what was put into this one by hand.
-        if type(self) is not Study or self.task is not self._opened:
+        if type(self) is not Study or self._by_hand:
             return "its task was not made from its settings"
         criteria = {one.criterion for one in map(pruning_method, self.config.methods)} - {""}
         if not is_installed(self.config.regime):
@@ -419,7 +443,7 @@ class Study(Shown):
             "seeds": list(self.seeds),
             "save": self.save,
             "digest": self.digest,
-            "shared_state": self.task.shared_state(),
+            "shared_state": self.task.shared_state() if self._shared is None else self._shared,
         }
 
     def steps(self) -> list[StudyStep]:
@@ -449,7 +473,7 @@ class Study(Shown):
             self._inputs[seed] = self.config.inputs(self._identity, seed)
         settings = self._inputs[seed]
         # A task that was put in by hand may depend on any.
-        read = self._read if self.task is self._opened else settings
+        read = settings if self._by_hand else self._read
         read = {*read, *(f"criterion of {part}" for part in step.result.parts)}
         return dataclasses.replace(
             step,
@@ -476,7 +500,7 @@ class Study(Shown):
 
     @property
     def _setting(self) -> Setting:
-        return Setting(self.config, self.task, self.device, self.anatomy, self.save, self.config.name)
+        return Setting(self.config, lambda: self.task, self.device, self.anatomy, self.save, self.config.name)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of every scored model so far, in a fixed order (fields: `tombola.study.results.Row`)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tombola.analysis.agreement.comparison import compare
-from tombola.foundations.atomic_files import disk_errors
+from tombola.foundations.atomic_files import disk_errors, read_json
 from tombola.foundations.curves import check_tracker
 from tombola.foundations.errors import BusyError, TombolaError, memory_errors
 from tombola.foundations.plurals import plural
@@ -38,7 +38,8 @@ class Sweep(Shown):
         workers, cluster, track: as those of a `Study`.
 
     Raises:
-        TombolaError: a study is wrong, two are the same, or they are of different devices.
+        TombolaError: a study is wrong, two are the same, they are of different devices, or the folder has a sweep
+            with others.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Sweep(Shown):
                 raise TombolaError(f"{first!r} and {second!r} are one study; leave one of them out of the grid")
         if len({str(study.device) for study in self.studies.values()}) > 1:
             raise TombolaError("the studies of a sweep run on one device; make two sweeps of them")
+        self._check_folder()
 
     def __repr__(self) -> str:
         return f"Sweep({plural(len(self.studies), 'study', 'studies')}, in {self.out})"
@@ -97,6 +99,7 @@ class Sweep(Shown):
         for label, study in self.studies.items():
             with named(label):
                 found[label] = study.plan()
+            study.close()
         return found
 
     @memory_errors()
@@ -118,11 +121,14 @@ class Sweep(Shown):
         for label, study in self.studies.items():
             with named(label):
                 study.check()
+            study.close()
         until = None if budget is None else time.monotonic() + budget
         with disk_errors(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
-        there = self.out / SWEEP
-        self._record(SweepRecord.read(there).comparisons if there.is_file() else {})
+        # Another one may have begun since.
+        self._check_folder()
+        there = self._recorded()
+        self._record({} if there is None else there.comparisons)
         waiting, left, told = dict(self.studies), 0, False
         failed: Exception | None = None
         while waiting:
@@ -158,9 +164,12 @@ class Sweep(Shown):
         """Hold the studies that nobody is at work on, and take their steps; what is wrong with others, by label."""
         broken = {}
         for label, study in waiting.items():
+            # When rows and verdicts are written, too.
+            held.callback(study.close)
             try:
                 with named(label):
                     taken[study.folder] = held.enter_context(study.at_work())
+                study.close()
             except BusyError:
                 continue
             except TombolaError as error:
@@ -172,11 +181,39 @@ class Sweep(Shown):
         mine = [study for study in self.studies.values() if study.folder in steps]
         return StudiesRun(mine, self.out, self.workers, mine[0].cluster, "sweep", self.track).run(steps, until)
 
+    def _recorded(self) -> SweepRecord | None:
+        """Record that the folder has so far."""
+        return SweepRecord.read(self.out / SWEEP) if (self.out / SWEEP).is_file() else None
+
+    def _check_folder(self) -> None:
+        """A folder has one record and one report: its grid may grow, and another one needs another folder."""
+        there = self._recorded()
+        mine = {study.folder for study in self.studies.values()}
+        for label, place in ({} if there is None else there.places(self.out)).items():
+            if place not in mine:
+                raise TombolaError(f"{self.out} holds another sweep, {self._other(label, place)}")
+
+    def _other(self, label: str, place: Path) -> str:
+        """What is other about a study that another sweep began, and what to do."""
+        if label not in self.studies:
+            return (
+                f"which has {label or place.name!r}, and this grid has not; put it back beside what is new, as a grid "
+                "may grow, or give this one its own folder with --out"
+            )
+        before, now = read_json(place / "study.json").get("config", {}), self.studies[label].config.settings()
+        names = sorted(name for name in now if name not in before or before[name] != now[name])
+        what = f"in {', '.join(names)}" if names else "as a file of it has changed"
+        return (
+            f"whose {label or place.name!r} differs {what}; set that back, or give this one its own folder with --out"
+        )
+
     def _record(self, comparisons: Mapping[str, str]) -> None:
-        studies = [
-            RecordedStudy(label, self._axes[label], study.folder.relative_to(self.out).as_posix())
-            for label, study in self.studies.items()
-        ]
+        places = {study.folder.relative_to(self.out).as_posix(): label for label, study in self.studies.items()}
+        there = self._recorded()
+        if there is not None and {*places} < {one.folder for one in there.studies}:
+            # The grid has grown while this one ran.
+            return
+        studies = [RecordedStudy(label, self._axes[label], folder) for folder, label in places.items()]
         SweepRecord(self.command, studies, comparisons).write(self.out / SWEEP)
 
     def _compared(self) -> dict[str, str]:

@@ -55,7 +55,7 @@ class Trail:
         self.session, self.method = session, method
         self.layout = StudyFolder(folder, replace(session.config, methods=(method,)))
         config = self.layout.config
-        self.setting = Setting(config, session.task, session.device, anatomy, study=config.name)
+        self.setting = Setting(config, session.opened, session.device, anatomy, study=config.name)
         self.seed_folder = self.layout.seed_folder(seed)
         self.run = SeedRun(self.setting, self.seed_folder)
 

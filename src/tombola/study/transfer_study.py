@@ -205,7 +205,7 @@ class TransferStudy:
 
     def _steps(self, target: FinishedStudy, task: Task) -> Iterator[StudyStep]:
         anatomy, device = dissect(task.load(target.config.model, seed=0)), resolve_device(target.config.device)
-        setting = Setting(target.config, task, device, anatomy, study=target.folder.name)
+        setting = Setting(target.config, lambda: task, device, anatomy, study=target.folder.name)
         for to, source, method, seed in self._cells():
             if to is not target:
                 continue

@@ -1,5 +1,6 @@
 """Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,10 @@ Predictions = NDArray[np.int64] | NDArray[np.float64]
 [examples, answers] where an example has several, padded with `tombola.metrics.scores.NOTHING`."""
 
 
+TOKENS_AT_ONCE = 1024
+"""Tokens, padding included, whose activations a backward pass on a CPU keeps: more are no faster there."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """A few examples, ready for the model, on the CPU.
@@ -47,6 +52,18 @@ class Batch:
         chosen = torch.from_numpy(places)
         inputs = {name: tensor[chosen] for name, tensor in self.inputs.items()}
         return replace(self, indices=self.indices[places], inputs=inputs, targets=self.targets[chosen])
+
+    @property
+    def tokens(self) -> int:
+        """Tokens, padding included; none of images, which a normalisation may see as a whole."""
+        return sum(tensor.numel() for name, tensor in self.inputs.items() if name.endswith("input_ids"))
+
+    def parts_on(self, device: torch.device) -> int:
+        """Number of parts by which the activations of each are few enough on a device, see `TOKENS_AT_ONCE`."""
+        examples = len(self.indices)
+        takes = type(self).take is not Batch.take or all(len(tensor) == examples for tensor in self.inputs.values())
+        needed = -(-self.tokens // TOKENS_AT_ONCE) if device.type == "cpu" and takes else 1
+        return max(1, min(needed, examples))
 
     @property
     def calibration_inputs(self) -> Mapping[str, Tensor]:
@@ -148,6 +165,13 @@ class Task(ABC):
     @abstractmethod
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Run the model on a batch that is on the model's device."""
+
+    def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
+        """Context of passes of which only losses and predictions are wanted: what has no part in them may be left out.
+
+        Nothing is, by default.
+        """
+        return contextlib.nullcontext()
 
     @abstractmethod
     def guess(self, split: str) -> Predictions:

@@ -15,18 +15,29 @@ from transformers import PreTrainedTokenizerBase
 
 
 def padded_left(inputs: Mapping[str, Tensor]) -> bool:
-    """True if a real token stands behind padding in some row of `attention_mask` [batch, tokens]."""
+    """True if a real token stands behind padding in some row of `attention_mask` [..., tokens].
+
+    A mask of another shape than `input_ids` says who may look at whom, and nothing of padding.
+    """
     mask = inputs.get("attention_mask")
-    return mask is not None and mask.ndim == 2 and bool((mask.bool()[:, 1:] & ~mask.bool()[:, :-1]).any())
+    shape = None if mask is None else inputs.get("input_ids", mask).shape
+    if mask is None or mask.ndim < 2 or mask.shape != shape:
+        return False
+    return bool((mask.bool()[..., 1:] & ~mask.bool()[..., :-1]).any())
 
 
 def padded_right(inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Inputs with real tokens first, moved where they have the shape of `attention_mask` and that is padded left."""
+    """Inputs with real tokens first, moved where they have the shape of `attention_mask` and that is padded left.
+
+    What a decoder reads, or is to write, has an order of its own, of the same shape perhaps.
+    """
     if not padded_left(inputs):
         return inputs
     mask = inputs["attention_mask"]
-    order = (~mask.bool()).long().argsort(dim=1, stable=True)
-    return {name: one.gather(1, order) if one.shape == mask.shape else one for name, one in inputs.items()}
+    order = (~mask.bool()).long().argsort(dim=-1, stable=True)
+    moved = {name: one for name, one in inputs.items() if one.shape == mask.shape}
+    moved = {name: one for name, one in moved.items() if not name.startswith(("decoder_", "labels"))}
+    return {**inputs, **{name: one.gather(-1, order) for name, one in moved.items()}}
 
 
 def with_positions(inputs: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
@@ -37,7 +48,7 @@ def with_positions(inputs: Mapping[str, Tensor], model: nn.Module) -> Mapping[st
         return inputs
     mask = inputs["attention_mask"].long()
     first = first_position(model)
-    positions = (mask.cumsum(1) - 1 + first).where(mask.bool(), max(first - 1, 0))
+    positions = (mask.cumsum(-1) - 1 + first).where(mask.bool(), max(first - 1, 0))
     return {**inputs, "position_ids": positions}
 
 

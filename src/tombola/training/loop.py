@@ -92,6 +92,8 @@ def _train(
         stack.callback(model.train, training)
         replica = Replica(model, task, functools.partial(_optimizer, recipe), precision)
         stack.enter_context(gradient_checkpointing(replica.model, recipe.gradient_checkpointing))
+        if replica.count == 1:
+            stack.enter_context(task.brief_passes(replica.model))
         device, masked = replica.device, replica.masks(masks)
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         counted = stack.enter_context(shown(progress, "training", task.size("train") * recipe.epochs))

@@ -23,6 +23,7 @@ from tombola.foundations.launcher import process_count
 from tombola.foundations.precision import Precision
 from tombola.pruning.evaluation import on_device
 from tombola.tasks.base import Batch, Task
+from tombola.training.used_rows import UsedRows, with_used_rows
 
 Optimize = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
 """Function that makes the optimizer of parameters, on the device that they are on."""
@@ -32,8 +33,8 @@ class Replica:
     """Replica of a model as this process trains it.
 
     Args:
-        model: the caller's, which is trained in place; with FSDP a copy over the same weights is spread, and `gather`
-            brings its weights back.
+        model: the caller's, which is trained in place; where its weights are spread (FSDP), or its vocabulary is
+            trained row by row, a copy over the same weights is, and `gather` brings the others back.
         task: gives the loss.
         optimize: makes the optimizer.
         precision: of the forward passes.
@@ -51,9 +52,15 @@ class Replica:
     def __init__(self, model: nn.Module, task: Task, optimize: Optimize, precision: Precision) -> None:
         self._whole, self._accelerator = model, _accelerator(precision) if process_count() > 1 else None
         self.count, self.rank, self._home = 1, 0, device_of(model)
-        self.model = _over_same_weights(model) if self.sharded else model
+        self._rows: UsedRows | None = None
+        if self._accelerator is None:
+            self.model, self._rows = with_used_rows(model)
+        else:
+            self.model = _over_same_weights(model) if self.sharded else model
         self._losses: Any = _Losses(self.model, task)
         self.optimizer = optimize(_trained(self.model))
+        if self._rows is not None:
+            self._rows.optimizer = self.optimizer
         if self._accelerator is not None:
             self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
             self._losses, prepared = self._accelerator.prepare(self._losses, self.optimizer)
@@ -72,7 +79,9 @@ class Replica:
         The examples are dealt out in turn, so that all have texts of like length. Every process passes as many parts,
         as each waits for the others: one for which nothing is left has an example that weighs nothing.
         """
-        hands, examples = self.count * steps, len(batch.indices)
+        # On a CPU more of them than were asked for, so that the activations of each are few.
+        needed, examples = -(-batch.parts_on(self.device) // self.count), len(batch.indices)
+        hands = self.count * max(steps, needed)
         if hands == 1:
             return [(batch, 1.0)]
         dealt = [np.arange(hand, examples, hands) for hand in range(self.rank, hands, self.count)]
@@ -113,6 +122,8 @@ class Replica:
 
     def gather(self) -> nn.Module:
         """The caller's model with the weights of now."""
+        if self._rows is not None:
+            self._rows.write()
         if self.sharded:
             tensors = (
                 itertools.chain(one.named_parameters(), one.named_buffers()) for one in (self._whole, self.model)

@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+from pydantic import Field
 from safetensors.numpy import load_file, save
 from torch import nn
+from typing_extensions import TypedDict
 
 from tombola.foundations.atomic_files import read_lines, write_bytes, write_lines
 from tombola.foundations.errors import TombolaError, reading
-from tombola.foundations.json_dataclasses import read
+from tombola.foundations.json_dataclasses import NotNegative, Share, Whole, read
 from tombola.foundations.shown import Shown
 from tombola.pruning.evaluation import Evaluation
 from tombola.pruning.importance import Importance
@@ -29,6 +31,29 @@ SEARCH_FILES = ("search.jsonl", PREDICTIONS, GOOD)
 
 class NoTicketWarning(UserWarning):
     """Warning of a search that found no ticket: no cut held, or nothing that is left holds as well."""
+
+
+_Pair = Annotated[list[Whole], Field(min_length=2, max_length=2)]
+_Grid = list[list[float | None]]
+
+
+class _Removed(TypedDict, total=False):
+    """Form of `SearchPass.removed` in a file."""
+
+    weights: int
+    heads: list[_Pair]
+    mlps: list[Whole]
+    neurons: list[_Pair]
+    channels: list[_Pair]
+
+
+class _Ranked(TypedDict, total=False):
+    """Form of `SearchPass.importance` in a file."""
+
+    heads: _Grid
+    mlps: list[float | None]
+    neurons: _Grid
+    channels: _Grid
 
 
 @dataclass(frozen=True)
@@ -52,20 +77,20 @@ class SearchPass:
         matrices: of a ticket of weights, how many survive in each matrix, in the order of the anatomy.
     """
 
-    iteration: int
+    iteration: Whole
     phase: str
     removed: Mapping[str, Any]
-    heads: int
-    mlps: int
-    neurons: int
-    weights: int
-    sparsity: float
+    heads: Whole
+    mlps: Whole
+    neurons: Whole
+    weights: Whole
+    sparsity: Share
     score: float
     holds: bool
-    seconds: float
+    seconds: NotNegative
     importance: Mapping[str, Any] | None = None
     more: Mapping[str, float] = field(default_factory=dict)
-    channels: int = 0
+    channels: Whole = 0
     matrices: list[int] = field(default_factory=list)
 
 
@@ -155,8 +180,13 @@ def read_passes(path: Path) -> tuple[SearchPass, ...]:
         TombolaError: it is missing or damaged.
     """
     mend = f"delete {path.parent} and start again"
-    lines = enumerate(read_lines(path), start=1)
-    passes = tuple(read(SearchPass, line, f"{path}, line {number}", mend) for number, line in lines)
+    places = {f"{path}, line {number}": line for number, line in enumerate(read_lines(path), start=1)}
+    passes = tuple(read(SearchPass, line, where, mend) for where, line in places.items())
+    for one, where in zip(passes, places, strict=True):
+        read(_Removed, one.removed, where, mend, "removed")
+        read(_Ranked, one.importance or {}, where, mend, "importance")
+    if [one.iteration for one in passes] != [*range(len(passes))]:
+        raise TombolaError(f"{path} does not count its iterations from 0; {mend}")
     if not passes or not passes[0].holds:
         raise TombolaError(f"{path} does not begin with the full model; {mend}")
     return passes

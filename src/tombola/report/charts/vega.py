@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from tombola.foundations.errors import visible
 from tombola.report.charts.theme import LIGHT
 
 AnyChart = alt.Chart | alt.LayerChart
@@ -30,7 +31,7 @@ def specification(chart: AnyChart) -> dict[str, Any]:
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     spec = chart.properties(width="container", autosize=fit).to_dict()
     # The configuration is the theme's. The schema's address is left out so that the page names no place on the network.
-    return {key: _quotable(value) for key, value in spec.items() if key not in ("config", "$schema")}
+    return {key: _quotable(value, key) for key, value in spec.items() if key not in ("config", "$schema")}
 
 
 def themed(*charts: AnyChart, width: int = 480) -> Any:
@@ -46,17 +47,19 @@ def themed(*charts: AnyChart, width: int = 480) -> Any:
 
 
 def _quotable(value: Any, key: str = "") -> Any:
-    """A part of a specification whose titles Vega-Lite can quote.
+    """A part of a specification whose titles Vega-Lite can quote, and whose texts an SVG can hold.
 
     It writes titles into the expressions of tooltips and descriptions, and escapes quotation marks alone: after a
     backslash, what follows them would be an expression. Rows of data stay data.
     """
     if isinstance(value, str):
-        return " ".join(value.replace("\\", "\N{SET MINUS}").split()) if key == "title" else value
+        seen = visible(value)
+        return " ".join(seen.replace("\\", "\N{SET MINUS}").split()) if key == "title" else seen
     if isinstance(value, list):
         return [_quotable(one, key) for one in value]
     if isinstance(value, dict):
-        return {name: one if name == "datasets" else _quotable(one, name) for name, one in value.items()}
+        # A column of data may be called `title`.
+        return {name: _quotable(one, key if key == "datasets" else name) for name, one in value.items()}
     return value
 
 

@@ -1,8 +1,9 @@
 """HTML that is always escaped, unless it is known to be HTML already, and the parts that a page is made of."""
 
 import html
-import re
 from collections.abc import Sequence
+
+from tombola.foundations.errors import visible
 
 
 class Html(str):
@@ -11,15 +12,11 @@ class Html(str):
     __slots__ = ()
 
 
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but for tabs and line ends, and those that turn the direction of what is written after them."""
-
-
 def escape(text: str) -> Html:
     """Text as HTML, with control characters as Python writes them; HTML stays what it is."""
     if isinstance(text, Html):
         return text
-    return Html(html.escape(_CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)))
+    return Html(html.escape(visible(text)))
 
 
 def join(*pieces: str) -> Html:

@@ -17,6 +17,7 @@ from tombola.tasks.data.choices import Choices, read_rows
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
+from tombola.tasks.padding import padded_right
 
 _TEXTS = "its examples are several texts each"
 
@@ -84,6 +85,8 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
         second = [answer for answers in rows.seconds for answer in answers]
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
             texts = encoded(first, second, self.tokenizer, self.max_length)
+        for number, text in enumerate(texts):
+            self.begin(text, number // k, split)
         return [{"answers": texts[start : start + k]} for start in range(0, len(texts), k)]
 
     @override
@@ -106,5 +109,5 @@ class MultipleChoiceTask(TokenizedTask[Choices]):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        logits: Tensor = model(**batch.inputs).logits.float()
+        logits: Tensor = model(**padded_right(batch.inputs)).logits.float()
         return Output(nn.functional.cross_entropy(logits, batch.targets, reduction="none"), logits.argmax(-1))

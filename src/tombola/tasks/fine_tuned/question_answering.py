@@ -24,6 +24,8 @@ from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 METRICS = {"answer_f1": answer_f1, "exact_match": exact_match}
 _LONGEST = 30
 """Tokens of an answer, at most, as in the scripts of transformers."""
+_AT_ONCE = 256
+"""Windows that pass a model together: a context of a MiB has thousands."""
 _STRIDE = 128
 """Tokens that windows share, as in these scripts, whose windows have 384."""
 Places = list[tuple[int, int] | None]
@@ -173,7 +175,9 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
                         pair if of == 1 and pair[0] < pair[1] else None
                         for pair, of in zip(offsets[window], encoded.sequence_ids(window), strict=True)
                     ]
-                    found[alike[index]].append(({name: encoded[name][window] for name in encoded}, places))
+                    inputs = {name: encoded[name][window] for name in encoded}
+                    self.begin(inputs, alike[index], split)
+                    found[alike[index]].append((inputs, places or [None]))
         return found
 
     @override
@@ -220,10 +224,10 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         inputs = {name: tensor.flatten(0, -2) for name, tensor in batch.inputs.items()}
-        found, numbers, ends = model(**inputs), batch.targets[:, 0], batch.targets[:, 1:].unflatten(1, (-1, 2))
+        numbers, ends = batch.targets[:, 0], batch.targets[:, 1:].unflatten(1, (-1, 2))
         # Questions, windows, tokens.
         shape = (*ends.shape[:2], -1)
-        begins, finishes = (logits.float().reshape(shape) for logits in (found.start_logits, found.end_logits))
+        begins, finishes = _scored(model, batch.inputs, len(numbers))
         padding = ~inputs["attention_mask"].bool().reshape(shape)
         there = ends[..., 0] != NOTHING
         losses = sum(
@@ -263,6 +267,20 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
             span = (None, None) if nothing else (of[first], of[first + length])
             answers.append([number, 0, 0] if span[0] is None or span[1] is None else [number, span[0][0], span[1][1]])
         return torch.tensor(answers)
+
+
+def _scored(model: nn.Module, given: Mapping[str, Tensor], questions: int) -> tuple[Tensor, Tensor]:
+    """Scores of first and of last tokens [questions, windows, tokens], a part of the windows at a time."""
+    windows = {name: tensor.reshape(questions, -1, tensor.shape[-1]) for name, tensor in given.items()}
+    count = windows["input_ids"].shape[1]
+    each = max(1, _AT_ONCE // questions)
+    parts = []
+    for begin in range(0, count, each):
+        part = {name: tensor[:, begin : begin + each].flatten(0, 1) for name, tensor in windows.items()}
+        found = model(**part)
+        parts.append([one.float().unflatten(0, (questions, -1)) for one in (found.start_logits, found.end_logits)])
+    begins, finishes = zip(*parts, strict=True)
+    return torch.cat(begins, 1), torch.cat(finishes, 1)
 
 
 def _tokens(row: Question, places: Places) -> tuple[int, int]:

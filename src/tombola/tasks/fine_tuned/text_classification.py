@@ -1,6 +1,7 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from typing_extensions import override
 
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.metrics.scores import Metric, MetricFunction, metric
+from tombola.subnetworks.unread_tokens import first_token_alone
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.columns import Column, column_names
 from tombola.tasks.data.corpus import Corpus, Texts, given_splits, records
@@ -30,7 +33,7 @@ from tombola.tasks.fine_tuned.classes import (
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
 from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 from tombola.tasks.long_texts import encoded
-from tombola.tasks.padding import ends_with_padding, first_position, known_padding
+from tombola.tasks.padding import ends_with_padding, first_position, known_padding, padded_right
 
 
 class TextTask(TokenizedTask[Texts]):
@@ -102,6 +105,31 @@ class TextTask(TokenizedTask[Texts]):
         corpus = Corpus.from_rows(train, given.get("dev"), columns, regression=regression, name=name)
         return cls(corpus, tokenizer, FineTunedOptions(**options))
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where texts have values."""
+        return self.corpus.classes
+
+    @property
+    def parts(self) -> int:
+        """Texts of an example: 2 of pairs, else 1."""
+        return 1 if self.corpus.splits["train"].second is None else 2
+
+    def texts(self, split: str) -> Sequence[tuple[str, ...]]:
+        """Text, or pair of texts, of every row of a split."""
+        return tuple(self.corpus.splits[self._split(split)].texts())
+
+    def batch_of(self, texts: Sequence[tuple[str, ...]]) -> Batch:
+        """Batch of texts of one's own, or pairs of them; they have no targets, for which zeros stand."""
+        first, *second = (list(part) for part in zip(*texts, strict=True))
+        rows = self._read_texts(first, second[0] if second else None, "typed")
+        return Batch(np.arange(len(rows)), self.padded(rows), torch.zeros(len(rows), dtype=torch.int64))
+
+    def answers(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Probabilities fp32 [batch, classes] in the order of `classes`, or values [batch, 1]."""
+        logits = self._logits(model, batch)
+        return logits if self.corpus.regression else logits.softmax(-1)
+
     @override
     def facts(self) -> Mapping[str, object]:
         classes = self.corpus.classes
@@ -154,34 +182,59 @@ class TextTask(TokenizedTask[Texts]):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
-        with known_padding(model, batch.inputs) as inputs:
-            logits: Tensor = model(**inputs).logits.float()
+        logits = self._logits(model, batch)
         if self.corpus.regression:
             values = logits.squeeze(-1)
             return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
-        order = class_order(model, self.corpus.classes, self.title)
-        if order is not None:
-            logits = logits[:, order]
         return class_output(logits, batch.targets, self._weights, self.metric)
+
+    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Outputs fp32 [batch, classes] in the task's order of the classes, or values [batch, 1]."""
+        # Who pads left puts padding where an encoder looks for a text's first token.
+        with known_padding(model, padded_right(batch.inputs)) as inputs:
+            self._check_ends(model, inputs, batch.indices)
+            logits: Tensor = model(**inputs).logits.float()
+        order = None if self.corpus.regression else class_order(model, self.corpus.classes, self.title)
+        return logits if order is None else logits[:, order]
+
+    @override
+    def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
+        first = np.arange(min(4, self.size("train")))
+        inputs, targets = self.collate("train", first)
+        few = Batch(first, {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}, targets)
+        return first_token_alone(model, lambda: self._logits(model, few))
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:
         texts = self.corpus.splits[split]
         second = None if texts.second is None else list(texts.second)
+        return self._read_texts(list(texts.first), second, split)
+
+    def _read_texts(self, first: list[str], second: list[str] | None, split: str) -> list[dict[str, list[int]]]:
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
-            rows = encoded(list(texts.first), second, self.tokenizer, self.max_length)
+            rows = encoded(first, second, self.tokenizer, self.max_length)
         for row, example in enumerate(rows):
-            if not example["input_ids"]:
-                example.update({name: [1] if name == "attention_mask" else [0] for name in example})
-                example["input_ids"] = [self._token_of_nothing(f"row {row + 1} of the split {split} ({self.title})")]
+            self.begin(example, row, split)
         return rows
 
-    def _token_of_nothing(self, where: str) -> int:
-        """BOS token, or the end token, in place of a text without tokens, which no model can read."""
-        tokenizer = self.tokenizer
-        token = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-        if token is None:
+    def _check_ends(self, model: nn.Module, inputs: Mapping[str, Tensor], rows: NDArray[np.int64]) -> None:
+        """Refuse texts that a T5 cannot read, whose classifier looks for the last of as many end tokens in each."""
+        config: Any = getattr(model, "config", None)
+        if not getattr(config, "is_encoder_decoder", False):
+            return
+        end = config.eos_token_id
+        if not isinstance(end, int):
             raise TombolaError(
-                f"the text of {where} has no tokens, and the tokenizer no token to begin with; mend or drop the row"
+                f"the configuration of {type(model).__name__} has eos_token_id {end}, and its classifier looks for one "
+                "token at the end of a text; give its number"
             )
-        return int(token)
+        a_text = ("a",) if self.corpus.splits["train"].second is None else ("a", "b")
+        wanted = max(1, self.tokenizer(*a_text)["input_ids"].count(end))
+        found = (inputs["input_ids"] == end).sum(1).tolist()
+        for row, count in zip(rows.tolist(), found, strict=True):
+            if count != wanted:
+                raise TombolaError(
+                    f"{self.title}: the text of row {row + 1} of its split has {count} end tokens (id {end}), and "
+                    f"{type(model).__name__} reads the last of {wanted} in each; give the tokenizer of the model, "
+                    "which ends texts so, and drop rows that hold its name"
+                )

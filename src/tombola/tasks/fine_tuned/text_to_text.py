@@ -98,6 +98,12 @@ class TextToTextTask(TokenizedTask[TextPairs]):
             options = {"truncation": True, "max_length": self.max_length}
             targets = self.tokenizer(text_target=heads, **options)["input_ids"]
             whole = self.tokenizer(text_target=heads, verbose=False)["input_ids"]
+        for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            self.begin(source, row, split)
+            if not target:
+                raise TombolaError(
+                    f"the target of row {row + 1} of the split {split} ({self.title}) has no tokens; mend or drop it"
+                )
         if parts := sum(len(one) > len(other) for one, other in zip(whole, targets, strict=True)):
             warnings.warn(
                 f"{parts} of {len(rows):,} targets of the {split} split of {self.title} are cut to {self.max_length} "

@@ -110,7 +110,9 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
             )
         offsets = encoded.pop("offset_mapping")
         for row, (words, tags) in enumerate(zip(rows.words, rows.tags, strict=True)):
-            places = (place for index, word in enumerate(words) for place in [*[index] * len(word), -1])
+            # The word of each character, and of the space behind it none.
+            of_words = (itertools.chain(itertools.repeat(index, len(word)), (-1,)) for index, word in enumerate(words))
+            places = itertools.chain.from_iterable(of_words)
             begins = 0 if self.tokenizer.truncation_side == "right" else len(texts[row]) - len(parts[row])
             word_at = [*itertools.islice(places, begins, begins + len(parts[row]))]
             labels, seen = list[int](), {-1}
@@ -119,8 +121,10 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
                 word = -1 if of is None or begin == end else word_at[end - 1]
                 labels.append(NOTHING if word in seen else int(tags[word]))
                 seen.add(word)
+            example = {name: encoded[name][row] for name in encoded}
+            self.begin(example, row, split)
             lost += int((tags != NOTHING).sum()) - sum(label != NOTHING for label in labels)
-            found.append({name: encoded[name][row] for name in encoded} | {"labels": labels})
+            found.append(example | {"labels": labels or [NOTHING]})
         if lost:
             warnings.warn(
                 f"{lost} of {sum(map(len, rows.words)):,} words of the {split} split of {self.title} are not judged: "

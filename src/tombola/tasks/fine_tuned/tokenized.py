@@ -112,9 +112,29 @@ class TokenizedTask(FineTunedTask[S]):
         """Tokens of an encoded row."""
         return len(example["input_ids"])
 
+    def begin(self, example: dict[str, list[int]], row: int, split: str) -> None:
+        """Give an encoded text without tokens, which no model can read, its tokenizer's BOS token, or the end token.
+
+        Raises:
+            TombolaError: it has neither.
+        """
+        if example["input_ids"]:
+            return
+        tokenizer = self.tokenizer
+        token = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+        if token is None:
+            raise TombolaError(
+                f"the text of row {row + 1} of the split {split} ({self.title}) has no tokens, and the tokenizer no "
+                "token to begin with; mend or drop the row"
+            )
+        example.update({name: [1] if name == "attention_mask" else [0] for name in example})
+        example["input_ids"] = [int(token)]
+
     def padded(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """Inputs of encoded texts, int64 [examples, tokens], padded to the longest."""
         names = self.tokenizer.model_input_names
         inputs = [{name: one[name] for name in one if name in names} for one in examples]
-        # The tokenizer's own side may be the left, where a text's positions depend on its neighbours.
-        return dict(self.tokenizer.pad(inputs, padding_side="right", return_tensors="pt"))
+        # The tokenizer's own side may be the left, where a text's positions depend on its neighbours; and it may make
+        # no mask of itself, where padding would be read.
+        made = self.tokenizer.pad(inputs, padding_side="right", return_attention_mask=True, return_tensors="pt")
+        return dict(made)
