@@ -144,7 +144,6 @@ def test_bad_input_and_paging_on_a_phone_in_the_dark_by_keyboard(
         page.locator("[data-site=heads-0-0][class*=pattern]").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert serious(page) == []
-        picture(page, "app-phone")
 
 
 @pytest.mark.exhaustive
