@@ -14,7 +14,6 @@ from tombola.app.text_bench import TextBench
 from tombola.cli.main import main
 from tombola.tickets.ticket import Ticket
 
-pytestmark = pytest.mark.slow
 __all__ = ["chromium"]
 SITES = ("heads-0-1", "mlps-2-0")
 
@@ -62,6 +61,7 @@ def serious(page: Any) -> list[str]:
     return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
 
 
+@pytest.mark.slow
 def test_a_head_is_off_at_once_and_its_ticket_is_scored_the_same(
     app: RunningApp,
     bench: TextBench,
@@ -89,7 +89,6 @@ def test_a_head_is_off_at_once_and_its_ticket_is_scored_the_same(
         assert page.locator("[data-site=heads-0-1]").get_attribute("aria-pressed") == "false"
         page.get_by_text("What head 0.1 attends to").wait_for()
         assert serious(page) == []
-        picture(page, "app")
 
         page.get_by_role("button", name="Save as ticket").click()
         page.get_by_text("Saved.").wait_for()
@@ -113,9 +112,12 @@ def test_a_head_is_off_at_once_and_its_ticket_is_scored_the_same(
         page.get_by_role("button", name="Undo").click()
         page.get_by_role("button", name="Undo").click()
         waited(page, "yours", bench.look(text, bench.full).answer)
+        # Of the text nothing is kept.
+        assert [path.name for path in home.iterdir()] == ["tickets"]
         assert [mine.outside, mine.errors, other.outside, other.errors] == [[], [], [], []]
 
 
+@pytest.mark.exhaustive
 def test_bad_input_and_paging_on_a_phone_in_the_dark_by_keyboard(
     app: RunningApp, bench: TextBench, chromium: Any
 ) -> None:
@@ -145,6 +147,7 @@ def test_bad_input_and_paging_on_a_phone_in_the_dark_by_keyboard(
         picture(page, "app-phone")
 
 
+@pytest.mark.exhaustive
 def test_strangers_are_refused_and_a_killed_server_is_told(home: Path, chromium: Any) -> None:
     with running_app(cwd=home) as app, visitor(chromium) as one:
         refused = one.page.goto(app.home)
@@ -158,3 +161,18 @@ def test_strangers_are_refused_and_a_killed_server_is_told(home: Path, chromium:
         assert serious(one.page) == []
         app.process.kill()
         one.page.get_by_text("Connection lost").wait_for()
+
+
+@pytest.mark.exhaustive
+def test_who_has_no_study_gets_a_small_one(tmp_path: Path, chromium: Any) -> None:
+    with running_app(cwd=tmp_path, TOMBOLA_CACHE=str(tmp_path / "cache")) as app, visitor(chromium) as one:
+        one.page.goto(app.address)
+        one.page.get_by_role("button", name="A small ready one").click()
+        one.page.get_by_role("heading", name="tiny-bert on films").wait_for(timeout=240_000)
+        one.page.get_by_label("Text", exact=True).fill("the film was dull but the music was lovely")
+        one.page.locator("tr[data-model=full]").wait_for()
+        one.page.locator("[data-site=heads-0-0]").click()
+        one.page.get_by_text("In yours 1 head is off.").wait_for()
+        one.page.get_by_text("its loss is").wait_for()
+        picture(one.page, "app")
+        assert [one.outside, one.errors] == [[], []]

@@ -52,7 +52,7 @@ async def _text(state: AppState, given: dict[str, str]) -> None:
 
 
 PAGES: Sequence[Page] = (Page("/", "Texts", _text),)
-"""All pages, in the order of the line that leads to them."""
+"""Pages in the order of the line that leads to them."""
 
 
 def register(state: AppState) -> FastAPI:

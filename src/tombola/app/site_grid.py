@@ -18,7 +18,7 @@ COLOURINGS = {
     "attention": "class of attention",
     "none": "nothing",
 }
-"""What sites are coloured by → what that is called."""
+"""Ways to colour sites → what that is called."""
 _MOVE = """(e) => {
   const step = {ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9}[e.key];
   const rows = {ArrowUp: -1, ArrowDown: 1}[e.key];

@@ -13,7 +13,7 @@ from tombola.report.html.elements import element, join
 from tombola.study.study_record import NAME, has_rows
 
 RUNS = Path("runs")
-"""Where `make study` and `tombola study` put studies."""
+"""Folder where `make study` and `tombola study` put studies."""
 
 
 class StartPage:

@@ -304,7 +304,7 @@ class TextBench:
         return self.seed_folder.ticket(method, name)
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
-        """What was made before under a key, or now."""
+        """Value that was made under a key before, or is now."""
         if key not in self._kept:
             self._kept[key] = make()
         found: T = self._kept[key]

@@ -30,6 +30,7 @@ from tombola.foundations.slug import slug
 from tombola.metrics.scores import metric_title
 from tombola.report import number_format
 from tombola.report.html.elements import element, join
+from tombola.tickets.pruning_methods import in_words
 
 MADE = "yours"
 """Name of the ticket that a person makes."""
@@ -262,7 +263,7 @@ class TextPage:
         with box("section", aria_label="Predictions"):
             html("What the models say", "h2")
             if len(self._bench.methods) > 1:
-                options = {one: one for one in self._bench.methods}
+                options = {one: in_words(one) for one in self._bench.methods}
                 with box(class_="row"):
                     choice("Tickets of", options, self._chose_method, self._method)
             self._table = html("", class_="scroll", tabindex="0", role="region", aria_label="Predictions, side by side")
