@@ -202,9 +202,8 @@ def _passes(
         stack.enter_context(autocast(device, options.precision))
         batches = task.packed_batches if gates is None else task.batches
         read = batches(options.split, options.batch_size)
-        # Activations stay for a backward pass, of as few examples as serve.
-        if ranked and options.importance not in BY_BATCH:
-            read = (part for batch in read for part in _parts(batch, device))
+        if not (ranked and options.importance in BY_BATCH):
+            read = (part for batch in read for part in _parts(batch, model, device, ranked=ranked))
         for batch in read:
             moved = on_device(batch, model)
             if gates is not None:
@@ -216,8 +215,9 @@ def _passes(
             options.receiver.advance(len(batch.indices))
 
 
-def _parts(batch: Batch, device: torch.device) -> Iterator[Batch]:
-    number = batch.parts_on(device)
+def _parts(batch: Batch, model: nn.Module, device: torch.device, *, ranked: bool) -> Iterator[Batch]:
+    # Examples that share rows are read together, where nothing is kept for a backward pass.
+    number = batch.parts_for(model, device) if ranked or type(batch).take is Batch.take else 1
     for places in np.array_split(np.arange(len(batch.indices)), number):
         yield batch.take(places) if number > 1 else batch
 
