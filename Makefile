@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test test-fast test-all fuzz audit check lint format docs bench-tables clean
+.PHONY: study app test test-fast test-all fuzz audit check lint format docs bench-tables clean
 
 study: .venv/.study
 	$(BIN)/tombola study
+
+# The pages in a browser on this machine.
+app: .venv/.app
+	$(BIN)/tombola app
 
 # Three tiers. In the order of the files: those with the fewest tests, which are the slowest, must not come last.
 # Bytecode is kept, whatever the environment says: the tests start many processes that import the same.
@@ -66,10 +70,14 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
+.venv/.app: .venv/.study
+	$(BIN)/python -m pip install --quiet --editable '.[app]'
+	touch $@
+
 .venv/.develop: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch .venv/.study $@
+	touch .venv/.study .venv/.app $@
 
 .venv/.language: .venv/.develop
 	$(BIN)/python -m pip install --quiet --editable '.[dev,language]'

@@ -28,7 +28,7 @@ def test_a_table_of_distances(tmp_path: Path) -> None:
     assert str(results_table(folder).title).startswith("accuracy with its 95 %")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_other_libraries_miss_is_not_said() -> None:
     program = (
         "from tombola.cli import main\ntry: main(['--version'])\nexcept SystemExit: pass\n"

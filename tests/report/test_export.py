@@ -90,7 +90,13 @@ def test_a_study_says_in_files_what_its_page_says(study: Path, tmp_path: Path) -
     assert good["weights"].item() == own[0]["weights"]
 
 
-@pytest.mark.parametrize("asked", [{}, {"finished": False, "methods": ("heads+mlps",)}, {"methods": ("neurons",)}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"finished": False, "methods": ("heads+mlps",)},
+        *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ({}, {"methods": ("neurons",)})),
+    ],
+)
 def test_other_studies(tmp_path: Path, asked: dict[str, object]) -> None:
     assert check(fake_study(tmp_path / "study", **asked), tmp_path / "out") == ["results", "results-by-seed"]  # type: ignore[arg-type]
 

@@ -127,6 +127,27 @@ def test_the_command_line_prunes_its_models(study: Study, tmp_path: Path) -> Non
     assert main([*arguments, "--dev-rows", "128", "--noise", "0.2", "--device", "cpu"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("study --task sums --sample-config", "noise: 0.1"),
+        ("study --schema", '"noise"'),
+        ("study --task sums --device cpu --out {out} --dry-run", "retrain good weights"),
+        ("score --model {full} --task sums --device cpu", "Pearson correlation"),
+        ("retrain --model adder --task sums --ticket {good} --device cpu --out {out} --dry-run", "steps: 1 to run"),
+        ("results {study}", "pearson"),
+        ("report {study}", "report.html"),
+    ],
+)
+def test_every_command_knows_it(
+    command: str, shown: str, study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed = study.seed_folder(0)
+    places = {"full": seed.full, "good": seed.ticket("weights", "good"), "study": study.folder, "out": tmp_path / "new"}
+    assert main(command.format(**places).split()) == 0
+    assert shown in capsys.readouterr().out
+
+
 def test_a_name_that_is_taken_is_refused() -> None:
     class Other(toy_regime.SumRegime):
         name = "other"

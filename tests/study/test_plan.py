@@ -11,6 +11,7 @@ from tombola.architectures.parameters import count_parameters
 from tombola.cli import main
 from tombola.foundations import resources
 from tombola.study import estimates
+from tombola.study.scheduler import lone_steps
 from tombola.study.step import StudyStep
 from tombola.study.step_record import StepRecord
 
@@ -39,6 +40,8 @@ def test_a_dry_run_writes_nothing_and_counts_what_a_run_writes(
     found = study.plan()
     assert [what for what, _ in found.left] == [step.what for step in study.steps()]
     assert (found.done, found.workers) == (0, 1)
+    # Nothing but the guess can run beside the fine-tuning, which has all cores.
+    assert study.seed_folder(0).full in lone_steps(study.steps())
     assert found.seconds > 0
     # The full model, and of both methods the retrained and the smaller one.
     assert found.bytes == 5 * 4 * count_parameters(study.task.load(study.config.model, seed=0))

@@ -22,6 +22,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
 from tombola.report import build
 from tombola.study.config import StudyConfig
+from tombola.study.finished_run import FinishedRun
 from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.step import StudyStep
 from tombola.study.step_record import FileStamp, StepRecord
@@ -198,7 +199,7 @@ def test_rows_held_out_for_the_search(copy: Path, base: Study, rows: Path, tmp_p
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", ["model", "task", "validation_file", "full"])
+@pytest.mark.parametrize("name", ["model", "task", "full"])
 def test_another_file_in_its_place(name: str, copy: Path, base: Study, rows: Path, tmp_path: Path) -> None:
     other = tmp_path / "other" / Path(base.config.task if name == "task" else base.config.model).name
     if name == "model":
@@ -206,12 +207,26 @@ def test_another_file_in_its_place(name: str, copy: Path, base: Study, rows: Pat
     elif name == "full":
         other = base.seed_folder(1).full
     else:
-        shutil.copytree(rows, tmp_path / "other" / rows.name)
-        lines = (rows / "dev.tsv").read_text().splitlines()
-        file = tmp_path / "other" / rows.name / "dev.tsv"
-        file.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-        other = other if name == "task" else file
+        _turned(rows, other)
     check(copy, base, tmp_path / "fresh", rows, **{name: str(other)})
+
+
+@pytest.mark.exhaustive
+def test_another_validation_file(rows: Path, tmp_path: Path) -> None:
+    now: dict[str, Any] = {"task": str(rows / "train.tsv"), "validation_file": str(rows / "dev.tsv")}
+    other = {**now, "validation_file": str(_turned(rows, tmp_path / "other") / "dev.tsv")}
+    base = small_study.run_once(study_of(tmp_path / "base", rows, **now))
+    copy = shutil.copytree(base.folder, tmp_path / "copy")
+    renewed, alone = study_of(copy, rows, **other), study_of(tmp_path / "fresh", rows, **other)
+    assert_renewed(renewed, alone, study_of(copy, rows, **now), base)
+
+
+def _turned(rows: Path, folder: Path) -> Path:
+    """A copy of the rows with those to score in the opposite order."""
+    shutil.copytree(rows, folder)
+    lines = (rows / "dev.tsv").read_text().splitlines()
+    (folder / "dev.tsv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    return folder
 
 
 def made(study: Study) -> dict[str, int]:
@@ -297,6 +312,39 @@ def test_another_batch_size_of_scores_trains_no_full_model(
             assert "2 fine-tunings trained alike before, and only scored" in capsys.readouterr().err
 
 
+def test_where_tickets_rewind_to_is_nothing_to_the_full_model(copy: Path, base: Study, rows: Path) -> None:
+    for rewind, alike in (("final", True), ("step-2", False)):
+        study = study_of(copy, rows, rewind=rewind)
+        Renewal(study.folder).check(study.steps())
+        assert [study.seed_folder(seed).full.is_dir() for seed in SEEDS] == [alike] * len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "heads+mlps") for name in ("heads_step", "refine", "normalise_layers", "importance")),
+        *((name, "weights") for name in ("weights_step", "weights_cuts", "sparsities")),
+    ],
+)
+def test_a_search_is_made_anew_by_its_own_settings_alone(
+    name: str, method: str, copy: Path, base: Study, rows: Path
+) -> None:
+    assert name not in base.config.settings() or base.config.settings()[name] != OTHERS[name]
+    study = study_of(copy, rows, **{name: OTHERS[name]})
+    Renewal(study.folder).check(study.steps())
+    tickets = {one: study.seed_folder(0).ticket(one, "good") for one in study.config.methods}
+    # A ranking is one of the full model too, which every search begins with; it is not trained for it.
+    both = name == "importance"
+    assert {one for one, ticket in tickets.items() if not ticket.is_dir()} == ({*tickets} if both else {method})
+
+
+def test_another_importance_trains_no_full_model(copy: Path, rows: Path) -> None:
+    study = study_of(copy, rows, importance="accumulated")
+    found = Renewal(study.folder)
+    found.check(study.steps())
+    assert found.trained == {study.seed_folder(seed).full for seed in SEEDS}
+
+
 def test_only_what_depends_on_it_is_made_anew(changed: Changed) -> None:
     reused = {what for what, when in changed.after.items() if changed.before[what] == when}
     own = ("guessing", "fine-tune the full model", "attention of the full model")
@@ -372,6 +420,7 @@ def test_a_file_as_it_was_is_not_read_again(tmp_path: Path, monkeypatch: pytest.
 
 
 class TestFull:
+    @pytest.mark.exhaustive
     def test_all_seeds_begin_with_the_model_that_is_given(
         self, base: Study, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -438,6 +487,21 @@ class TestFull:
     def test_a_regime_without_fine_tuning_has_none(self) -> None:
         with pytest.raises(TombolaError, match="understanding fine-tunes no model"):
             StudyConfig.of("quick", task="understanding", full="mine")
+
+
+def test_a_finished_study_of_a_model_for_each_seed_is_known_by_these_models(
+    base: Study, rows: Path, tmp_path: Path
+) -> None:
+    for seed in SEEDS:
+        shutil.copytree(base.seed_folder(seed).full, tmp_path / f"mine-{seed}")
+    study = study_of(tmp_path / "out", rows, full=str(tmp_path / "mine-{seed}"), methods=("weights",), controls=())
+    study.run()
+    FinishedRun.record(study.folder, study.hash, study.config.analyses, SEEDS, study.save, len(study.steps()), [], [])
+    given = study.config, tmp_path / "out", SEEDS, study.save
+    assert FinishedRun.find(*given) is not None
+    shutil.rmtree(tmp_path / "mine-1")
+    shutil.copytree(tmp_path / "mine-0", tmp_path / "mine-1")
+    assert FinishedRun.find(*given) is None
 
 
 def test_a_finished_study_says_so_without_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -293,6 +293,8 @@ def test_a_step_beside_which_none_can_run_has_all_cores(monkeypatch: pytest.Monk
     steps = [step("a"), step("b", needs="a"), step("c", needs="a"), step("d", needs="b c"), step("e", needs="d")]
     assert lone_steps(steps) == {Path("a"), Path("d"), Path("e")}
     assert lone_steps([*steps, step("other")]) == set()
+    # What takes no time beside it counts for nothing.
+    assert lone_steps([*steps, step("guess", 0.001)]) == {Path("a"), Path("d"), Path("e")}
     pool = FakePool({})
     run(steps, pool)
     assert pool.given == ["a/8", "b/4", "c/4", "d/8", "e/8"]

@@ -426,7 +426,7 @@ class TestAgain:
         }
         assert timeless(read_rows(study.folder)) == timeless(rows)
 
-    @pytest.mark.slow
+    @pytest.mark.exhaustive
     def test_the_same_seed_elsewhere_finds_the_same(self, done: Study, tmp_path: Path) -> None:
         torch.manual_seed(99)  # the state of the caller's generator must not matter
         other = study_in(tmp_path)
@@ -522,6 +522,7 @@ class TestSeeds:
         assert sorted(path.name for path in home.iterdir()) == ["seed-0", "seed-1"]
         assert not (home / "seed-0" / "analysis").exists()
 
+    @pytest.mark.exhaustive
     def test_random_tickets_say_first_how_long_they_take(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -3,9 +3,13 @@
 import copy
 import functools
 import itertools
+import os
 import random
 import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,7 +113,7 @@ def test_of_a_long_text_little_is_read(side: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(TRAINED))
-@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("side", ["right", pytest.param("left", marks=pytest.mark.exhaustive)])
 def test_encoded_are_pairs_as_the_tokenizer_truncates_them(kind: str, side: str) -> None:
     tokenizer = copy.deepcopy(trained(kind))
     tokenizer.truncation_side = side
@@ -247,3 +251,67 @@ def test_no_task_tokenises_all_of_a_long_text(kind: Any, side: str, monkeypatch:
         found = task.encoded("dev")[-1]
     assert len(found["input_ids"]) == 12
     assert max(given) < 100_000
+
+
+@pytest.mark.parametrize("cut", [beginning, ending])
+@pytest.mark.parametrize("kind", ["words", "BPE of bytes"])
+def test_a_text_without_borders_is_not_read_whole(kind: str, cut: Any) -> None:
+    book = "é" * 3_000_000 if kind == "BPE of bytes" else "x" * 7_000_000
+    assert len(cut(book, trained(kind), 128)) <= (80_000 if kind == "BPE of bytes" else 5_200_000)
+
+
+MEASURED = """
+import resource, sys, warnings
+from builders import task_types
+from builders.task_types import splitting_tokenizer
+from tombola.foundations.errors import TombolaError
+from tombola.tasks.fine_tuned import multiple_choice, question_answering, text_classification, text_to_text
+from tombola.tasks.fine_tuned import token_classification
+
+warnings.simplefilter("ignore")
+def pairs(count, seed):
+    return [{"sentence1": "word1", "sentence2": "word2", "label": row % 2} for row in range(count)]
+
+KINDS = {
+    "sentence1": (text_classification.TextTask, pairs),
+    "sentence2": (text_classification.TextTask, pairs),
+    "sent1": (multiple_choice.MultipleChoiceTask, task_types.choice_rows),
+    "ending0": (multiple_choice.MultipleChoiceTask, task_types.choice_rows),
+    "context": (question_answering.QuestionAnsweringTask, task_types.question_rows),
+    "question": (question_answering.QuestionAnsweringTask, task_types.question_rows),
+    "source": (text_to_text.TextToTextTask, task_types.written_rows),
+    "target": (text_to_text.TextToTextTask, task_types.written_rows),
+    "tokens": (token_classification.TokenClassificationTask, task_types.tagged_rows),
+}
+column, text, side = sys.argv[1:]
+kind, made = KINDS[column]
+long = {"words": "word1 fine2 " * (10**8 // 12), "one word": "x" * 10**8, "letters": "\\u4e00" * 10**8}[text]
+dev, tokenizer = made(6, 2), splitting_tokenizer()
+dev[2] = {"tokens": [long], "ner_tags": ["O"]} if column == "tokens" else {**dev[2], column: long}
+tokenizer.truncation_side = side
+before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "read"
+try:
+    task = kind.from_rows(made(12, 1), dev, tokenizer, max_length=16)
+    for batch in task.batches("dev", 6):
+        assert batch.inputs["input_ids"].shape[-1] <= 16
+except TombolaError as error:
+    said = str(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000, said)
+"""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("text", ["words", "one word", "letters"])
+@pytest.mark.parametrize(
+    "column", ["sentence1", "sentence2", "sent1", "ending0", "context", "question", "source", "target", "tokens"]
+)
+def test_a_text_of_a_hundred_megabytes_takes_little_memory(column: str, text: str, side: str) -> None:
+    path = os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
+    given = [sys.executable, "-c", MEASURED, column, text, side]
+    done = subprocess.run(given, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=True)
+    megabytes, said = done.stdout.split(maxsplit=1)
+    # The text itself is there several times, and of letters beyond Latin twice as large; its tokens took 23.7 GB.
+    assert int(megabytes) < 2000
+    refused = "are read at most" in said if column in ("context", "question") else said == "read\n"
+    assert refused, said

@@ -145,6 +145,8 @@ def evaluate(
     """
     if not isinstance(subnetwork, Subnetwork):
         raise TombolaError("evaluate takes a subnetwork, as retrain gives it; for a model there is tombola.score")
+    if not isinstance(task, Task):
+        raise TombolaError(f"a task is wanted, as TextTask.from_rows(train, dev, tokenizer) makes it, not {task!r:.80}")
     options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)
@@ -195,6 +197,9 @@ def _passes(
     """
     model, device, gates = subnetwork.model, device_of(subnetwork.model), None
     with contextlib.ExitStack() as stack:
+        # Rankings of others may look at all that a pass computes.
+        if not ranked or IMPORTANCES.is_ours(options.importance):
+            stack.enter_context(task.brief_passes(model))
         if ranked or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))

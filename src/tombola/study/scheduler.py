@@ -20,6 +20,8 @@ SOON = 1.0
 """Seconds between two looks at whether another study has done a step."""
 TRIES = 3
 """Times that a step is tried which is lost with its worker, or runs out of memory."""
+HARDLY = 0.01
+"""Share of a step's cost that others beside it are not worth a core for."""
 
 
 class Schedule:
@@ -439,12 +441,16 @@ class _SharedJob:
 
 
 def lone_steps(steps: Sequence[StudyStep]) -> set[Path]:
-    """Results of the steps beside which no other can run: each other one comes before, or after."""
+    """Results of the steps beside which hardly anything can run: nearly all other work comes before, or after."""
+    cost = {step.result: step.cost for step in steps}
+    bound = {step.result: step.cost for step in steps}
     before: dict[Path, set[Path]] = {}
     for step in steps:
-        before[step.result] = {*step.needs, *(one for need in step.needs for one in before.get(need, ()))}
-    after = Counter(one for ancestors in before.values() for one in ancestors)
-    return {one for one, ancestors in before.items() if len(ancestors & before.keys()) + after[one] == len(before) - 1}
+        before[step.result] = {*step.needs}.union(*(before.get(need, ()) for need in step.needs)) & cost.keys()
+        for one in before[step.result]:
+            bound[one] += step.cost
+            bound[step.result] += cost[one]
+    return {one for one in cost if sum(cost.values()) - bound[one] <= HARDLY * cost[one]}
 
 
 def threads(workers: int) -> int:

@@ -1,5 +1,6 @@
 """Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -171,6 +172,13 @@ class Task(ABC):
     @abstractmethod
     def output(self, model: nn.Module, batch: Batch) -> Output:
         """Run the model on a batch that is on the model's device."""
+
+    def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
+        """Context of passes of which only losses and predictions are wanted: what has no part in them may be left out.
+
+        Nothing is, by default.
+        """
+        return contextlib.nullcontext()
 
     @abstractmethod
     def guess(self, split: str) -> Predictions:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.json_dataclasses import JsonRecord
-from tombola.tasks.base import Predictions
+from tombola.tasks.base import Batch, Predictions
 
 PROMPTS = (
     "Once upon a time, in a small village by the sea,",
@@ -153,3 +154,32 @@ class GeneratesImages(Protocol):
 
     def image_grid(self, model: nn.Module | None) -> bytes | None:
         """Images of a model, or for None of what it is compared with, as a PNG; None where there is nothing to see."""
+
+
+@runtime_checkable
+class ClassifiesTexts(Protocol):
+    """A task whose models give texts a class, or a value, so that they can be asked about a text of one's own."""
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where texts have values."""
+
+    @property
+    def parts(self) -> int:
+        """Texts of an example: 2 of pairs, else 1."""
+
+    def texts(self, split: str) -> Sequence[tuple[str, ...]]:
+        """Text, or pair of texts, of every row of a split."""
+
+    def batch_of(self, texts: Sequence[tuple[str, ...]]) -> Batch:
+        """Batch of texts, or pairs of texts, that have no targets.
+
+        Raises:
+            TombolaError: the tokenizer cannot read one.
+        """
+
+    def answers(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Probabilities fp32 [batch, classes] in the order of `classes`, or values [batch, 1]."""

@@ -13,6 +13,8 @@ _AT_ONCE = 256
 """Texts that are encoded together."""
 _PIECE = 2**20
 """Characters that are tokenised at once, where all of a text counts."""
+_MOST = 2**22
+"""Characters that are read at most, or not many more, for a text's first or last tokens: what needs more is a word."""
 _BORDER = re.compile(r"[A-Za-z0-9](?= [A-Za-z0-9])")
 _ACROSS = re.compile(r"[A-Za-z0-9][ \u2581\u0120]")
 
@@ -23,16 +25,20 @@ def beginning(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str
     It ends with a letter before a space and another letter. Where no token of the vocabulary lies across such a border,
     words, merges of bytes and the best sequence of pieces are found on each side of it as if the other were not there.
     A hundred megabytes took 23.7 GB as tokens, to keep 128. Of a tokenizer with such tokens, or one in Python, which
-    may do anything, it is long enough for twice the tokens, and one of twice its length has the same first ones.
+    may do anything, or where long parts have no such border, as in Chinese, it is long enough for twice the tokens, and
+    one of twice its length has the same first ones. What `_MOST` characters have no tokens for is cut there.
     """
     size, parts = _least(text, tokens), _parts(text, tokenizer)
     while size < len(text):
-        if not parts:
+        ends = _borders(text, size - size // 4, size) if parts else []
+        if ends and len(_ids(text[: ends[-1]], tokenizer)) >= tokens:
+            return text[: ends[-1]]
+        if size >= _MOST:
+            return text[:size]
+        if not parts or (not ends and size >= 4 * _SHORT):
             found, more = (_ids(text[:end], tokenizer) for end in (size, 2 * size))
             if len(found) >= 2 * tokens and found[:tokens] == more[:tokens]:
                 return text[:size]
-        elif (ends := _borders(text, size - size // 4, size)) and len(_ids(text[: ends[-1]], tokenizer)) >= tokens:
-            return text[: ends[-1]]
         size *= 4
     return text
 
@@ -44,14 +50,17 @@ def ending(text: str, tokenizer: PreTrainedTokenizerBase, tokens: int) -> str:
     """
     size, parts = _least(text, tokens), _parts(text, tokenizer)
     while size < len(text):
-        if not parts:
-            found, more = (_ids(text[-begin:], tokenizer) for begin in (size, 2 * size))
-            if len(found) >= 2 * tokens and found[-tokens:] == more[-tokens:]:
-                return text[-size:]
-        elif len(ends := _borders(text, len(text) - size, len(text) - size + size // 4)) > 1:
+        ends = _borders(text, len(text) - size, len(text) - size + size // 4) if parts else []
+        if len(ends) > 1:
             tail, word = text[ends[0] :], text[ends[0] : ends[1]]
             if len(_ids(tail, tokenizer)) - len(_ids(word, tokenizer)) >= tokens:
                 return tail
+        if size >= _MOST:
+            return text[-size:]
+        if not parts or (len(ends) < 2 and size >= 4 * _SHORT):
+            found, more = (_ids(text[-begin:], tokenizer) for begin in (size, 2 * size))
+            if len(found) >= 2 * tokens and found[-tokens:] == more[-tokens:]:
+                return text[-size:]
         size *= 4
     return text
 

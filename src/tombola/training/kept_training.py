@@ -104,7 +104,12 @@ class KeptTraining:
         moments: dict[int, dict[str, Tensor]] = {}
         with torch.no_grad():
             for name, tensor in (*replica.model.named_buffers(), *self._named):
-                tensor.copy_(laid_out(tensors[f"model {name}"], tensor))
+                kept = laid_out(tensors[f"model {name}"], tensor)
+                if kept.shape == tensor.shape:
+                    tensor.copy_(kept)
+                else:
+                    # It grows with the vocabulary that texts have.
+                    tensor.data = kept
         for name, parameter in self._named:
             for what in ("step", "exp_avg", "exp_avg_sq"):
                 if (found := tensors.get(f"{what} {name}")) is not None:

@@ -23,6 +23,7 @@ from tombola.foundations.launcher import process_count
 from tombola.foundations.precision import Precision
 from tombola.pruning.evaluation import on_device
 from tombola.tasks.base import Batch, Task
+from tombola.training.used_rows import UsedRows, with_used_rows
 
 Optimize = Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
 """Function that makes the optimizer of parameters, on the device that they are on."""
@@ -32,8 +33,8 @@ class Replica:
     """Replica of a model as this process trains it.
 
     Args:
-        model: the caller's, which is trained in place; with FSDP a copy over the same weights is spread, and `gather`
-            brings its weights back.
+        model: the caller's, which is trained in place; where its weights are spread (FSDP), or its vocabulary is
+            trained row by row, a copy over the same weights is, and `gather` brings the others back.
         task: gives the loss.
         optimize: makes the optimizer.
         precision: of the forward passes.
@@ -51,9 +52,16 @@ class Replica:
     def __init__(self, model: nn.Module, task: Task, optimize: Optimize, precision: Precision) -> None:
         self._whole, self._accelerator = model, _accelerator(precision) if process_count() > 1 else None
         self.count, self.rank, self._home = 1, 0, device_of(model)
-        self.model = _over_same_weights(model) if self.sharded else model
+        self._rows: UsedRows | None = None
+        if self._accelerator is None:
+            self.model, self._rows = with_used_rows(model)
+        else:
+            self.model = _over_same_weights(model) if self.sharded else model
+        self._task = task
         self._losses: Any = _Losses(self.model, task)
         self.optimizer = optimize(_trained(self.model))
+        if self._rows is not None:
+            self._rows.optimizer = self.optimizer
         if self._accelerator is not None:
             self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
             self._losses, prepared = self._accelerator.prepare(self._losses, self.optimizer)
@@ -83,6 +91,10 @@ class Replica:
             (batch.take(places if len(places) else np.zeros(1, np.int64)), self.count * len(places) / examples)
             for places in dealt
         ]
+
+    def brief_passes(self) -> contextlib.AbstractContextManager[object]:
+        """Context in which passes leave out what losses do not read; of several processes none does."""
+        return self._task.brief_passes(self.model) if self._accelerator is None else contextlib.nullcontext()
 
     def losses(self, batch: Batch) -> Tensor:
         """Losses of a batch [examples] with their graph."""
@@ -115,6 +127,8 @@ class Replica:
 
     def gather(self) -> nn.Module:
         """The caller's model with the weights of now."""
+        if self._rows is not None:
+            self._rows.write()
         if self.sharded:
             tensors = (
                 itertools.chain(one.named_parameters(), one.named_buffers()) for one in (self._whole, self.model)

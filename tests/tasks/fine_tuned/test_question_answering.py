@@ -214,3 +214,23 @@ def test_rows_that_do_not_fit_are_one_clear_line() -> None:
     listed = [{"text": DEV[0]["answers"]["text"][0], "answer_start": DEV[0]["answers"]["answer_start"][0]}]
     as_list = build(dev=[{**DEV[0], "answers": listed}])
     assert as_list.references("dev").tolist() == build(dev=DEV[:1]).references("dev").tolist()
+
+
+def test_a_context_of_hundreds_of_windows_passes_in_parts() -> None:
+    dev, seen = question_rows(3, 1), list[int]()
+    words = [f"word{number % 30}" for number in range(1500)]
+    dev[1] = {**dev[1], "context": " ".join([*words, "fine1"]), "answers": {"text": ["fine1"], "answer_start": [0]}}
+    dev[1]["answers"]["answer_start"] = [dev[1]["context"].index("fine1")]
+    train = question_rows(8, 0)
+    task = QuestionAnsweringTask.from_rows(train, dev, splitting_tokenizer(), max_length=11, doc_stride=2)
+    model = bert(BertForQuestionAnswering)
+    model.register_forward_pre_hook(lambda _, __, given: seen.append(len(given["input_ids"])), with_kwargs=True)
+    found = [score(model, task, options=EvaluationOptions(batch_size=size), importance=True) for size in (1, 3)]
+    np.testing.assert_allclose(found[0].losses, found[1].losses, rtol=1e-4)
+    assert found[0].predictions.tolist() == found[1].predictions.tolist()
+    assert 200 < max(seen) <= 256
+    assert sum(seen) > 1000
+    for column in ("question", "context"):
+        dev[2] = {**question_rows(3, 1)[2], column: "word1 " * 200_000}
+        with pytest.raises(TombolaError, match=r"row 2 .* has a text of 1,200,000 characters, and 1,048,576 are read"):
+            QuestionAnsweringTask.from_rows(train, dev, splitting_tokenizer())

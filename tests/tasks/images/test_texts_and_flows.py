@@ -106,9 +106,8 @@ def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Pa
     check_gates(*opened(folder, pipeline), "heads+neurons")
 
 
-@pytest.mark.parametrize(
-    "kind", ["sd3", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in MAKE if one != "sd3")]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", MAKE)
 def test_the_commands_run(
     folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

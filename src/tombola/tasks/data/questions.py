@@ -15,7 +15,7 @@ from tombola.tasks.data.corpus import records, row_in
 COLUMNS = ("question", "context", "answers")
 """SQuAD's columns."""
 LONGEST = 2**20
-"""Characters of a context, at most: all its windows go through a model together."""
+"""Characters of a question or its context, at most: all windows of one are examined for its one answer."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,8 @@ def _question(row: Mapping[str, Any], columns: tuple[str, str, str], where: str)
     for text in (question, context):
         if not isinstance(text, str) or not text.strip():
             raise TombolaError(f"{where} has {text!r} where a text should be; mend or drop the row")
-    if max(len(question), len(context)) > LONGEST:
-        raise TombolaError(
-            f"{where} has a text of {len(context):,} characters, and {LONGEST:,} are read at most; part it"
-        )
+    if (longest := max(len(question), len(context))) > LONGEST:
+        raise TombolaError(f"{where} has a text of {longest:,} characters, and {LONGEST:,} are read at most; part it")
     if isinstance(given, Mapping):
         pairs = [*zip(_listed(given.get("text")), _listed(given.get("answer_start")), strict=False)]
     elif isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(o, Mapping) for o in given):

@@ -24,6 +24,8 @@ from tombola.tasks.fine_tuned.tokenized import TokenizedTask
 METRICS = {"answer_f1": answer_f1, "exact_match": exact_match}
 _LONGEST = 30
 """Tokens of an answer, at most, as in the scripts of transformers."""
+_AT_ONCE = 256
+"""Windows that pass a model together: a context of a MiB has thousands."""
 _STRIDE = 128
 """Tokens that windows share, as in these scripts, whose windows have 384."""
 Places = list[tuple[int, int] | None]
@@ -80,7 +82,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         self._rows: list[Question] = [row for split in splits.values() for row in split.rows]
         self._gold = [row.gold for row in self._rows]
         # The same question may be in several splits, as held-out rows are.
-        self._numbers = {id(row): number for number, row in enumerate(self._rows)}
+        self._numbers = {row: number for number, row in enumerate(self._rows)}
         self._answerless = any(row.begin is None for row in self._rows)
         super().__init__(name, splits, tokenizer, score="answer_f1", pairs=True, options=options)
         if not self.tokenizer.is_fast:
@@ -125,7 +127,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
     @override
     def encode(self, split: str) -> list[dict[str, Any]]:
         rows = self.splits[split].rows
-        numbers = [self._numbers[id(row)] for row in rows]
+        numbers = [self._numbers[row] for row in rows]
         windows = self._windows(split)
         self._offsets |= {number: [places for _, places in of] for number, of in zip(numbers, windows, strict=True)}
         found, lost = list[dict[str, Any]](), 0
@@ -209,7 +211,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         found = []
         for row in self.splits[self._split(split)].rows:
             begin = row.begin or 0
-            found.append([self._numbers[id(row)], begin, begin + len(row.gold.answers[0] if row.gold.answers else "")])
+            found.append([self._numbers[row], begin, begin + len(row.gold.answers[0] if row.gold.answers else "")])
         return np.array(found, dtype=np.int64)
 
     @override
@@ -222,10 +224,10 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
         inputs = {name: tensor.flatten(0, -2) for name, tensor in batch.inputs.items()}
-        found, numbers, ends = model(**inputs), batch.targets[:, 0], batch.targets[:, 1:].unflatten(1, (-1, 2))
+        numbers, ends = batch.targets[:, 0], batch.targets[:, 1:].unflatten(1, (-1, 2))
         # Questions, windows, tokens.
         shape = (*ends.shape[:2], -1)
-        begins, finishes = (logits.float().reshape(shape) for logits in (found.start_logits, found.end_logits))
+        begins, finishes = _scored(model, batch.inputs, len(numbers))
         padding = ~inputs["attention_mask"].bool().reshape(shape)
         there = ends[..., 0] != NOTHING
         losses = sum(
@@ -265,6 +267,20 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
             span = (None, None) if nothing else (of[first], of[first + length])
             answers.append([number, 0, 0] if span[0] is None or span[1] is None else [number, span[0][0], span[1][1]])
         return torch.tensor(answers)
+
+
+def _scored(model: nn.Module, given: Mapping[str, Tensor], questions: int) -> tuple[Tensor, Tensor]:
+    """Scores of first and of last tokens [questions, windows, tokens], a part of the windows at a time."""
+    windows = {name: tensor.reshape(questions, -1, tensor.shape[-1]) for name, tensor in given.items()}
+    count = windows["input_ids"].shape[1]
+    each = max(1, _AT_ONCE // questions)
+    parts = []
+    for begin in range(0, count, each):
+        part = {name: tensor[:, begin : begin + each].flatten(0, 1) for name, tensor in windows.items()}
+        found = model(**part)
+        parts.append([one.float().unflatten(0, (questions, -1)) for one in (found.start_logits, found.end_logits)])
+    begins, finishes = zip(*parts, strict=True)
+    return torch.cat(begins, 1), torch.cat(finishes, 1)
 
 
 def _tokens(row: Question, places: Places) -> tuple[int, int]:

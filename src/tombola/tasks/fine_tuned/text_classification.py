@@ -1,6 +1,8 @@
 """Text classification and regression: labelled texts, a tokenizer, and any encoder with a sequence head."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -10,11 +12,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
 from typing_extensions import override
 
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.metrics.scores import Metric, MetricFunction, metric
+from tombola.subnetworks.unread_tokens import first_token_alone
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.columns import Column, column_names
-from tombola.tasks.data.corpus import Corpus, Texts, records
+from tombola.tasks.data.corpus import Corpus, Texts, given_splits, records
 from tombola.tasks.data.own_data import choose
 from tombola.tasks.fine_tuned.classes import (
     balanced_weights,
@@ -47,7 +51,7 @@ class TextTask(TokenizedTask[Texts]):
     auto = AutoModelForSequenceClassification
 
     def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | str, options: FineTunedOptions | None = None
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | Path | str, options: FineTunedOptions | None = None
     ) -> None:
         options = options or FineTunedOptions()
         self._regression = corpus.regression
@@ -66,8 +70,8 @@ class TextTask(TokenizedTask[Texts]):
     def from_rows(
         cls,
         train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase | str,
+        dev: Iterable[Mapping[str, object]] | None,
+        tokenizer: PreTrainedTokenizerBase | Path | str,
         *,
         text_column: str | None = None,
         label_column: str | None = None,
@@ -79,7 +83,8 @@ class TextTask(TokenizedTask[Texts]):
         """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
-            train, dev: the rows; label names are read from `train`.
+            train, dev: the rows; label names are read from `train`. With None for `dev`, `train` may be a `DatasetDict`
+                with rows that judge; else a fifth of its rows judge, drawn with seed 0.
             text_column, text_pair_column, label_column: names of the columns; by default the usual ones, also of pairs,
                 as on the command line.
             regression: the label is a number to be met, not a class.
@@ -88,7 +93,8 @@ class TextTask(TokenizedTask[Texts]):
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
         """
-        train = records(train)
+        given = given_splits(train, dev)
+        train = records(given["train"])
         columns = choose(
             column_names(train),
             Column(text_column, "text_column="),
@@ -96,8 +102,33 @@ class TextTask(TokenizedTask[Texts]):
             Column(label_column, "label_column="),
             name,
         )
-        corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
+        corpus = Corpus.from_rows(train, given.get("dev"), columns, regression=regression, name=name)
         return cls(corpus, tokenizer, FineTunedOptions(**options))
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where texts have values."""
+        return self.corpus.classes
+
+    @property
+    def parts(self) -> int:
+        """Texts of an example: 2 of pairs, else 1."""
+        return 1 if self.corpus.splits["train"].second is None else 2
+
+    def texts(self, split: str) -> Sequence[tuple[str, ...]]:
+        """Text, or pair of texts, of every row of a split."""
+        return tuple(self.corpus.splits[self._split(split)].texts())
+
+    def batch_of(self, texts: Sequence[tuple[str, ...]]) -> Batch:
+        """Batch of texts of one's own, or pairs of them; they have no targets, for which zeros stand."""
+        first, *second = (list(part) for part in zip(*texts, strict=True))
+        rows = self._read_texts(first, second[0] if second else None, "typed")
+        return Batch(np.arange(len(rows)), self.padded(rows), torch.zeros(len(rows), dtype=torch.int64))
+
+    def answers(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Probabilities fp32 [batch, classes] in the order of `classes`, or values [batch, 1]."""
+        logits = self._logits(model, batch)
+        return logits if self.corpus.regression else logits.softmax(-1)
 
     @override
     def facts(self) -> Mapping[str, object]:
@@ -151,24 +182,37 @@ class TextTask(TokenizedTask[Texts]):
 
     @override
     def output(self, model: nn.Module, batch: Batch) -> Output:
+        logits = self._logits(model, batch)
+        if self.corpus.regression:
+            values = logits.squeeze(-1)
+            return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
+        return class_output(logits, batch.targets, self._weights, self.metric)
+
+    def _logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Outputs fp32 [batch, classes] in the task's order of the classes, or values [batch, 1]."""
         # Who pads left puts padding where an encoder looks for a text's first token.
         with known_padding(model, padded_right(batch.inputs)) as inputs:
             self._check_ends(model, inputs, batch.indices)
             logits: Tensor = model(**inputs).logits.float()
-        if self.corpus.regression:
-            values = logits.squeeze(-1)
-            return Output(nn.functional.mse_loss(values, batch.targets, reduction="none"), values)
-        order = class_order(model, self.corpus.classes, self.title)
-        if order is not None:
-            logits = logits[:, order]
-        return class_output(logits, batch.targets, self._weights, self.metric)
+        order = None if self.corpus.regression else class_order(model, self.corpus.classes, self.title)
+        return logits if order is None else logits[:, order]
+
+    @override
+    def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
+        first = np.arange(min(4, self.size("train")))
+        inputs, targets = self.collate("train", first)
+        few = Batch(first, {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}, targets)
+        return first_token_alone(model, lambda: self._logits(model, few))
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:
         texts = self.corpus.splits[split]
         second = None if texts.second is None else list(texts.second)
+        return self._read_texts(list(texts.first), second, split)
+
+    def _read_texts(self, first: list[str], second: list[str] | None, split: str) -> list[dict[str, list[int]]]:
         with one_line(f"the tokenizer cannot read {self.title}", "give a model with its own tokenizer"):
-            rows = encoded(list(texts.first), second, self.tokenizer, self.max_length)
+            rows = encoded(first, second, self.tokenizer, self.max_length)
         for row, example in enumerate(rows):
             self.begin(example, row, split)
         return rows

@@ -110,7 +110,9 @@ class TokenClassificationTask(TokenizedTask[TaggedWords]):
             )
         offsets = encoded.pop("offset_mapping")
         for row, (words, tags) in enumerate(zip(rows.words, rows.tags, strict=True)):
-            places = (place for index, word in enumerate(words) for place in [*[index] * len(word), -1])
+            # The word of each character, and of the space behind it none.
+            of_words = (itertools.chain(itertools.repeat(index, len(word)), (-1,)) for index, word in enumerate(words))
+            places = itertools.chain.from_iterable(of_words)
             begins = 0 if self.tokenizer.truncation_side == "right" else len(texts[row]) - len(parts[row])
             word_at = [*itertools.islice(places, begins, begins + len(parts[row]))]
             labels, seen = list[int](), {-1}
