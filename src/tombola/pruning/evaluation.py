@@ -158,9 +158,6 @@ def evaluate(
         stack.callback(model.train, model.training)
         model.eval()
         options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
-        if not importance or IMPORTANCES.is_ours(options.importance):
-            # Others may look at all that a pass computes.
-            stack.enter_context(task.brief_passes(model))
         passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
         if importance:
             sites = RankedSites(subnetwork, task, options.split, groups, passes)
@@ -199,6 +196,9 @@ def _passes(
     """
     model, device, gates = subnetwork.model, device_of(subnetwork.model), None
     with contextlib.ExitStack() as stack:
+        # Rankings of others may look at all that a pass computes.
+        if not ranked or IMPORTANCES.is_ours(options.importance):
+            stack.enter_context(task.brief_passes(model))
         if ranked or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
@@ -206,9 +206,8 @@ def _passes(
         stack.enter_context(autocast(device, options.precision))
         batches = task.packed_batches if gates is None else task.batches
         read = batches(options.split, options.batch_size)
-        # Activations stay for a backward pass, of as few examples as serve.
-        if ranked and options.importance not in BY_BATCH:
-            read = (part for batch in read for part in _parts(batch, device))
+        if not (ranked and options.importance in BY_BATCH):
+            read = (part for batch in read for part in _parts(batch, model, device, ranked=ranked))
         for batch in read:
             moved = on_device(batch, model)
             if gates is not None:
@@ -220,8 +219,9 @@ def _passes(
             options.receiver.advance(len(batch.indices))
 
 
-def _parts(batch: Batch, device: torch.device) -> Iterator[Batch]:
-    number = batch.parts_on(device)
+def _parts(batch: Batch, model: nn.Module, device: torch.device, *, ranked: bool) -> Iterator[Batch]:
+    # Examples that share rows are read together, where nothing is kept for a backward pass.
+    number = batch.parts_for(model, device) if ranked or type(batch).take is Batch.take else 1
     for places in np.array_split(np.arange(len(batch.indices)), number):
         yield batch.take(places) if number > 1 else batch
 
