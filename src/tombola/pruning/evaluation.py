@@ -159,9 +159,6 @@ def evaluate(
         stack.callback(model.train, model.training)
         model.eval()
         options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
-        if not importance or IMPORTANCES.is_ours(options.importance):
-            # Others may look at all that a pass computes.
-            stack.enter_context(task.brief_passes(model))
         passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
         if importance:
             sites = RankedSites(subnetwork, task, options.split, groups, passes)
@@ -200,6 +197,9 @@ def _passes(
     """
     model, device, gates = subnetwork.model, device_of(subnetwork.model), None
     with contextlib.ExitStack() as stack:
+        # Rankings of others may look at all that a pass computes.
+        if not ranked or IMPORTANCES.is_ours(options.importance):
+            stack.enter_context(task.brief_passes(model))
         if ranked or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))

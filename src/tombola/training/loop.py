@@ -86,14 +86,12 @@ def _train(
     total = recipe.steps(task.size("train"))
     _check_reached("rewind to", first_step, total)
     _check_reached("save", 0 if at_step is None else at_step[0], total)
-    training = model.training
-    model.train()
     with contextlib.ExitStack() as stack:
-        stack.callback(model.train, training)
+        stack.callback(model.train, model.training)
+        model.train()
         replica = Replica(model, task, functools.partial(_optimizer, recipe), precision)
         stack.enter_context(gradient_checkpointing(replica.model, recipe.gradient_checkpointing))
-        if replica.count == 1:
-            stack.enter_context(task.brief_passes(replica.model))
+        stack.enter_context(replica.brief_passes())
         device, masked = replica.device, replica.masks(masks)
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         counted = stack.enter_context(shown(progress, "training", task.size("train") * recipe.epochs))

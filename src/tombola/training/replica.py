@@ -57,6 +57,7 @@ class Replica:
             self.model, self._rows = with_used_rows(model)
         else:
             self.model = _over_same_weights(model) if self.sharded else model
+        self._task = task
         self._losses: Any = _Losses(self.model, task)
         self.optimizer = optimize(_trained(self.model))
         if self._rows is not None:
@@ -90,6 +91,10 @@ class Replica:
             (batch.take(places if len(places) else np.zeros(1, np.int64)), self.count * len(places) / examples)
             for places in dealt
         ]
+
+    def brief_passes(self) -> contextlib.AbstractContextManager[object]:
+        """Context in which passes leave out what losses do not read; of several processes none does."""
+        return self._task.brief_passes(self.model) if self._accelerator is None else contextlib.nullcontext()
 
     def losses(self, batch: Batch) -> Tensor:
         """Losses of a batch [examples] with their graph."""
