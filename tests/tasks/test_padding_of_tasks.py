@@ -114,7 +114,8 @@ def made(kind: str, family: str) -> PreTrainedModel:
     assert isinstance(model, PreTrainedModel)
     randomise(model, 0.2)
     # Eager attention in windows has no number in fp64 for a row of padding alone, as its softmax is in fp32.
-    model.to(torch.float32 if family == "modernbert" else torch.float64).eval()
+    model = model.float() if family == "modernbert" else model.double()
+    model.eval()
     return model
 
 
