@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_type
 from tombola.tasks.base import Batch
 from tombola.tasks.padding import padded_right
 
@@ -28,6 +28,9 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
         raise TombolaError("this method looks at activations: give it calibration text")
     if isinstance(calibration, Tensor | Mapping):
         calibration = [calibration]
+    check_type(
+        "the calibration text", calibration, Iterable, "[tokenizer(text, return_tensors='pt') for text in texts]"
+    )
     found = [given for one in calibration if (given := _inputs(one)) and all(t.numel() for t in given.values())]
     found = [padded_right(given) for given in found]
     if not found:

@@ -81,7 +81,7 @@ class Replica:
         as each waits for the others: one for which nothing is left has an example that weighs nothing.
         """
         # On a CPU more of them than were asked for, so that the activations of each are few.
-        needed, examples = -(-batch.parts_on(self.device) // self.count), len(batch.indices)
+        needed, examples = -(-batch.parts_for(self.model, self.device) // self.count), len(batch.indices)
         hands = self.count * max(steps, needed)
         if hands == 1:
             return [(batch, 1.0)]
