@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, check_choice, check_number, memory_errors, reading
+from tombola.foundations.errors import TombolaError, check_choice, check_number, check_type, memory_errors, reading
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress, shown
@@ -145,8 +145,7 @@ def evaluate(
     """
     if not isinstance(subnetwork, Subnetwork):
         raise TombolaError("evaluate takes a subnetwork, as retrain gives it; for a model there is tombola.score")
-    if not isinstance(task, Task):
-        raise TombolaError(f"a task is wanted, as TextTask.from_rows(train, dev, tokenizer) makes it, not {task!r:.80}")
+    check_type("the task", task, Task, "TextTask.from_rows(train, dev, tokenizer)")
     options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)

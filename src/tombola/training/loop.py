@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import refuse_offloaded
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.errors import TombolaError, check_type, memory_errors
 from tombola.foundations.launcher import process_count
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
@@ -65,6 +65,7 @@ def train(
     """
     # A parameter's own hooks, which keep its zeros, are not those of its shards.
     masks = _masks(model, sparse_ticket(model)) if process_count() > 1 else {}
+    check_type("the recipe", recipe or Recipe(), Recipe, "Recipe(epochs=3)")
     _train(model, task, recipe or Recipe(), masks, seed, first_step, at_step, precision, keep, progress)
 
 
@@ -199,6 +200,7 @@ def retrain(
     keep_sparse(part.model, sparse_ticket(part.model))
     mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
+    check_type("the recipe", recipe, Recipe, "Recipe(epochs=3)")
     if low_rank is None:
         masks = _masks(part.model, mask_ticket)
         for name, mask in _masks(part.model, sparse_ticket(part.model)).items():

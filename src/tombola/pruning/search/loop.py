@@ -10,7 +10,7 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.site_names import counted
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.errors import TombolaError, check_type, memory_errors
 from tombola.foundations.progress import Progress, shown
 from tombola.metrics.scores import metric_title
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
@@ -76,6 +76,7 @@ def search_ticket(
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options, given, task = options or SearchOptions(), task, task.for_search()
+    check_type("the options", options, SearchOptions, "SearchOptions(threshold=0.9)")
     evaluation = evaluation.showing(progress)
     if full is not None and task is not given:
         # It was scored by the task's own metric.
