@@ -80,9 +80,10 @@ class Replica:
         The examples are dealt out in turn, so that all have texts of like length. Every process passes as many parts,
         as each waits for the others: one for which nothing is left has an example that weighs nothing.
         """
-        # On a CPU more of them than were asked for, so that the activations of each are few.
-        needed, examples = -(-batch.parts_for(self.model, self.device) // self.count), len(batch.indices)
-        hands = self.count * max(steps, needed)
+        # On a CPU more of them than were asked for, so that the activations of each are few; gradients and moments of
+        # the weights are there too.
+        needed, examples = batch.parts_for(self.model, self.device), len(batch.indices)
+        hands = self.count * max(steps, -(-3 * needed // (2 * self.count)) if needed > 1 else 1)
         if hands == 1:
             return [(batch, 1.0)]
         dealt = [np.arange(hand, examples, hands) for hand in range(self.rank, hands, self.count)]
