@@ -4,7 +4,7 @@ import collections
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -207,7 +207,7 @@ def _passes(
         batches = task.packed_batches if gates is None else task.batches
         read = batches(options.split, options.batch_size)
         if not (ranked and options.importance in BY_BATCH):
-            read = (part for batch in read for part in _parts(batch, model, device, ranked=ranked))
+            read = (part for batch in read for part in batch.in_parts(_number(batch, model, device, ranked=ranked)))
         for batch in read:
             moved = on_device(batch, model)
             if gates is not None:
@@ -219,11 +219,9 @@ def _passes(
             options.receiver.advance(len(batch.indices))
 
 
-def _parts(batch: Batch, model: nn.Module, device: torch.device, *, ranked: bool) -> Iterator[Batch]:
-    # Examples that share rows are read together, where nothing is kept for a backward pass.
-    number = batch.parts_for(model, device) if ranked or type(batch).take is Batch.take else 1
-    for places in np.array_split(np.arange(len(batch.indices)), number):
-        yield batch.take(places) if number > 1 else batch
+def _number(batch: Batch, model: nn.Module, device: torch.device, *, ranked: bool) -> int:
+    """Number of parts; examples that share rows are read together, where nothing is kept for a backward pass."""
+    return batch.parts_for(model, device) if ranked or type(batch).take is Batch.take else 1
 
 
 def _finite(losses: NDArray[np.float32], task: Task, split: str) -> bool:

@@ -72,6 +72,11 @@ class Batch:
         most = min(TOKENS_AT_ONCE, max(128, VALUES_AT_ONCE // values))
         return max(1, min(-(-self.tokens // most), examples))
 
+    def in_parts(self, number: int) -> Iterator[Self]:
+        """The batch in so many parts, one after another."""
+        for places in np.array_split(np.arange(len(self.indices)), number):
+            yield self.take(places) if number > 1 else self
+
     @property
     def calibration_inputs(self) -> Mapping[str, Tensor]:
         """Inputs of a pass that only takes the sizes of activations; a TombolaError where they are no plain text."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tombola.analysis.forward_passes import SampleOptions, forward_passes, sampled
+from tombola.architectures.parameters import device_of
 from tombola.foundations.errors import TombolaError
 from tombola.subnetworks.subnetwork import Subnetwork
 from tombola.tasks.base import Task
@@ -52,8 +53,11 @@ def hidden_states(subnetwork: Subnetwork, task: Task, options: SampleOptions) ->
         if not (entering and states):
             states.append(_mean(hidden.float(), mask))
 
-    with _layer_hooks(subnetwork.model, names, keep):
-        for batch, forward in forward_passes(subnetwork, sampled(task, options), task.output, options):
+    model, batches = subnetwork.model, sampled(task, options)
+    device = device_of(model)
+    parts = (part for batch in batches for part in batch.in_parts(batch.parts_for(model, device)))
+    with _layer_hooks(model, names, keep):
+        for batch, forward in forward_passes(subnetwork, parts, task.output, options):
             mask = batch.inputs.get("attention_mask")
             forward()
             kept.append(torch.stack(states).cpu())
