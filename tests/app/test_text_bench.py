@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from builders import small_study
 from tombola.analysis.forward_passes import SampleOptions, sampled
@@ -43,8 +44,14 @@ def test_answers_are_those_of_the_shrunk_networks(bench: TextBench, made: Ticket
     texts = bench.texts.texts("dev")[3]
     tickets = {"full": bench.full, **bench.tickets(METHOD)}
     found = bench.answers(texts, METHOD)
-    assert [*found] == ["full", "good", "random", "bad"]
-    for name, answer in found.items():
+    assert [*found] == ["full", "good", "random", "bad", "good, retrained"]
+    saved = bench.seed_folder.ticket(METHOD, "good") / "retrained"
+    retrained = AutoModelForSequenceClassification.from_pretrained(saved).eval()
+    with torch.no_grad():
+        expected = retrained(**bench.texts.batch_of([texts]).inputs).logits.softmax(-1)[0]
+    assert found["good, retrained"] == pytest.approx(expected.tolist(), abs=1e-6)
+    for name in tickets:
+        answer = found[name]
         assert answer == pytest.approx(probabilities(bench, tickets[name], texts), abs=1e-6)
     assert bench.look(texts, made).answer == pytest.approx(probabilities(bench, made, texts), abs=1e-6)
     # And the model is the full one again.

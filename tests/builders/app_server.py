@@ -67,8 +67,9 @@ class Visitor:
     errors: list[str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator["Browser"]:
+    """A browser, as long as a module's tests run: Playwright keeps an event loop, beside which no other can run."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
     from playwright.sync_api import sync_playwright

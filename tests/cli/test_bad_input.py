@@ -430,7 +430,6 @@ class TestSettings:
             ),
             ("neuron_block", "0", "neuron_block must be 1 or more, not 0"),
             ("methods", "weights,weights", "name at least one method, and each once"),
-            ("seeds", "0,0", "seeds must be different whole numbers from 0, not [0, 0]"),
             ("seeds", "-1", "seeds must be different whole numbers from 0, not [-1]"),
         ],
     )

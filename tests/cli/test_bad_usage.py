@@ -123,6 +123,15 @@ MISTYPED = (
     (["study", "texts2/study.yaml"], "texts2/study.yaml does not exist"),
     (["report", "base"], "base holds no study (study.json is missing); "),
     (["report", "three/config.json"], "three/config.json is a file, not a folder; give the folder of a study"),
+    (["study", "--task", "texts2", "--model", "mute"], "mute has no tokenizer: save it beside the model, or give "),
+    (["study", "--device", "gpu"], "device 'gpu' is none; give auto, cpu, cuda, "),
+    (["study", "--device", "cuda0"], "device 'cuda0' is none; give auto, cpu, cuda, "),
+    (["study", "--seeds", "0,0"], "'0,0' is no list of different whole numbers such as 0,1,2 or 0-2"),
+    (["study", "--task", "texts3", "--model", "base", "--metric", "roc_auc"], "roc_auc does not score 3 classes; "),
+    (["study", "--task", "images", "--data", "nowhere"], "nowhere does not exist; give the folder of your images"),
+    (["shrink", "three", "deep", "--out", "base"], "base exists already; delete it or choose another folder"),
+    (["memory", "sd-1.5", "--density", "2"], "the density must lie above 0 and at most at 1, not 2"),
+    (["memory", "base"], "base holds a bert of another library, which is no model of "),
     (["transfer", "base", "empty", "--out", "out"], "base holds no study (study.json is missing); "),
 )
 
@@ -142,12 +151,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     models: dict[str, dict[str, object]] = {
         "base": {"architectures": ["BertModel"]},
+        "mute": {"architectures": ["BertModel"]},
         "three": fine_tuned,
         "broken": {**fine_tuned, "id2label": [1]},
         "tagger": {"architectures": ["BertForTokenClassification"]},
     }
     for name, more in models.items():
         write_json(tmp_path / name / "config.json", {**bert, **more})
+        if name != "mute":
+            write_json(tmp_path / name / "tokenizer.json", {})
     for name, signature in (("deep", "bert-6x4-1234abcd"), ("other", "roberta-3x4-1234abcd"), ("torn", "bert-3x4-0")):
         head = {"format": 1, "kind": "heads", "architecture": signature, "shapes": {"heads": [6, 4]}}
         write_json(tmp_path / name / "ticket.json", {**head, "survivors": {"heads": 24}, "provenance": {}})

@@ -19,7 +19,17 @@ echo "${{COMPREPLY[@]}}"
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("tombola st", "study"), ("tombola study --sample", "--sample-config"), ("tombola prune --densi", "--density")],
+    [
+        ("tombola st", "study"),
+        ("tombola study --sample", "--sample-config"),
+        ("tombola prune --densi", "--density"),
+        ("tombola study --precision bf", "bf16"),
+        ("tombola prune --method wanda-2", "wanda-2of4"),
+        # Folders, where one may be given: flags of settings, of commands, and what stands alone.
+        ("tombola study --model /dev/ful", "/dev/full"),
+        ("tombola prune --out /dev/ful", "/dev/full"),
+        ("tombola report /dev/ful", "/dev/full"),
+    ],
 )
 def test_bash_completes_commands_and_flags(typed: str, completed: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

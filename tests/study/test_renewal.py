@@ -22,6 +22,7 @@ from tombola.foundations.errors import TombolaError
 from tombola.foundations.progress import SILENT
 from tombola.report import build
 from tombola.study.config import StudyConfig
+from tombola.study.finished_run import FinishedRun
 from tombola.study.renewal import SET_ASIDE, Renewal
 from tombola.study.step import StudyStep
 from tombola.study.step_record import FileStamp, StepRecord
@@ -311,6 +312,39 @@ def test_another_batch_size_of_scores_trains_no_full_model(
             assert "2 fine-tunings trained alike before, and only scored" in capsys.readouterr().err
 
 
+def test_where_tickets_rewind_to_is_nothing_to_the_full_model(copy: Path, base: Study, rows: Path) -> None:
+    for rewind, alike in (("final", True), ("step-2", False)):
+        study = study_of(copy, rows, rewind=rewind)
+        Renewal(study.folder).check(study.steps())
+        assert [study.seed_folder(seed).full.is_dir() for seed in SEEDS] == [alike] * len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *((name, "heads+mlps") for name in ("heads_step", "refine", "normalise_layers", "importance")),
+        *((name, "weights") for name in ("weights_step", "weights_cuts", "sparsities")),
+    ],
+)
+def test_a_search_is_made_anew_by_its_own_settings_alone(
+    name: str, method: str, copy: Path, base: Study, rows: Path
+) -> None:
+    assert name not in base.config.settings() or base.config.settings()[name] != OTHERS[name]
+    study = study_of(copy, rows, **{name: OTHERS[name]})
+    Renewal(study.folder).check(study.steps())
+    tickets = {one: study.seed_folder(0).ticket(one, "good") for one in study.config.methods}
+    # A ranking is one of the full model too, which every search begins with; it is not trained for it.
+    both = name == "importance"
+    assert {one for one, ticket in tickets.items() if not ticket.is_dir()} == ({*tickets} if both else {method})
+
+
+def test_another_importance_trains_no_full_model(copy: Path, rows: Path) -> None:
+    study = study_of(copy, rows, importance="accumulated")
+    found = Renewal(study.folder)
+    found.check(study.steps())
+    assert found.trained == {study.seed_folder(seed).full for seed in SEEDS}
+
+
 def test_only_what_depends_on_it_is_made_anew(changed: Changed) -> None:
     reused = {what for what, when in changed.after.items() if changed.before[what] == when}
     own = ("guessing", "fine-tune the full model", "attention of the full model")
@@ -453,6 +487,21 @@ class TestFull:
     def test_a_regime_without_fine_tuning_has_none(self) -> None:
         with pytest.raises(TombolaError, match="understanding fine-tunes no model"):
             StudyConfig.of("quick", task="understanding", full="mine")
+
+
+def test_a_finished_study_of_a_model_for_each_seed_is_known_by_these_models(
+    base: Study, rows: Path, tmp_path: Path
+) -> None:
+    for seed in SEEDS:
+        shutil.copytree(base.seed_folder(seed).full, tmp_path / f"mine-{seed}")
+    study = study_of(tmp_path / "out", rows, full=str(tmp_path / "mine-{seed}"), methods=("weights",), controls=())
+    study.run()
+    FinishedRun.record(study.folder, study.hash, study.config.analyses, SEEDS, study.save, len(study.steps()), [], [])
+    given = study.config, tmp_path / "out", SEEDS, study.save
+    assert FinishedRun.find(*given) is not None
+    shutil.rmtree(tmp_path / "mine-1")
+    shutil.copytree(tmp_path / "mine-0", tmp_path / "mine-1")
+    assert FinishedRun.find(*given) is None
 
 
 def test_a_finished_study_says_so_without_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from tombola.pruning.evaluation import EvaluationOptions, score
 from tombola.pruning.search.loop import search_ticket
 from tombola.pruning.weight_criteria import WeightCut
 from tombola.study.config import StudyConfig
+from tombola.study.study import Study
 from tombola.tasks.fine_tuned.text_classification import TextTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.loop import retrain, train
@@ -51,6 +52,8 @@ CALLS: dict[str, Callable[[], object]] = {
     "point to rewind to": lambda: Rewinding(WRONG),
     "preset": lambda: StudyConfig.of(WRONG),
     "precision of a study": lambda: StudyConfig.of(precision=WRONG),
+    "workers of a study": lambda: Study(StudyConfig.of(), workers=WRONG),
+    "what a study saves": lambda: Study(StudyConfig.of(), save=WRONG),
     "split to search on": lambda: StudyConfig.of(search_split=WRONG),
 }
 

@@ -1,6 +1,7 @@
 """Values are copied and pickled like any other, also into another process, and stay read-only."""
 
 import copy
+import functools
 import multiprocessing
 import pickle
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
 from builders import language_models
 from builders.encoders import classifier, rows, some_sites, some_weights, tokenizer
+from builders.task_types import choice_rows, question_rows, splitting_tokenizer, tagged_rows, written_rows
 from tombola.architectures.dissect import dissect
 from tombola.foundations.frozen_dict import FrozenDict
 from tombola.metrics.image_metrics import FID, KID, PRECISION, RECALL, class_balance
@@ -24,10 +27,20 @@ from tombola.study.config import StudyConfig
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Task
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions
+from tombola.tasks.fine_tuned.multiple_choice import MultipleChoiceTask
+from tombola.tasks.fine_tuned.question_answering import QuestionAnsweringTask
 from tombola.tasks.fine_tuned.text_classification import TextTask
+from tombola.tasks.fine_tuned.text_to_text import TextToTextTask
+from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
 from tombola.tickets.ticket import Ticket
 from tombola.training.recipe import Recipe
 
+TASKS: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
+    (TokenClassificationTask, tagged_rows, {}),
+    (MultipleChoiceTask, choice_rows, {}),
+    (QuestionAnsweringTask, question_rows, {}),
+    (TextToTextTask, written_rows, {"score": "rougeL"}),
+)
 MODEL = classifier(dtype=torch.float32)
 TASK = TextTask.from_rows(rows(60, 1), rows(40, 2), tokenizer())
 VALUES: dict[str, Callable[[], Any]] = {
@@ -43,6 +56,11 @@ VALUES: dict[str, Callable[[], Any]] = {
     "task of another metric": lambda: TextTask(
         TASK.corpus, tokenizer(), FineTunedOptions(score="matthews_correlation")
     ),
+    "task of a function": lambda: TextTask(TASK.corpus, tokenizer(), FineTunedOptions(score=balanced_accuracy_score)),
+    **{
+        kind.__name__: functools.partial(kind.from_rows, made(8, 0), made(6, 1), splitting_tokenizer(), **options)
+        for kind, made, options in TASKS
+    },
     "language task": language_models.task,
     "image metrics": lambda: (FID, KID, PRECISION, RECALL, class_balance(np.argmax, 3)),
     "corpus": lambda: TASK.corpus,
@@ -66,7 +84,9 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, TextTask):
         return bool((score(MODEL, one).losses == score(MODEL, other).losses).all())
     if isinstance(one, Task):
-        return bool(one.metric.name == other.metric.name and (one.references("dev") == other.references("dev")).all())
+        found, right = ((of.metric.name, of.references("dev"), of.guess("dev")) for of in (one, other))
+        scores = {of.metric.score(*pair) for of in (one, other) for pair in (found[:0:-1], right[:0:-1])}
+        return found[0] == right[0] and bool((found[1] == right[1]).all()) and len(scores) == 1
     if isinstance(one, EvaluationOptions):
         return bool(replace(other, progress=one.progress) == one)
     return repr(one) == repr(other) and (not isinstance(one, Ticket) or one == other)

@@ -31,8 +31,10 @@ def _row(name: str, answer: Sequence[float], of_classes: bool, right: int | None
     if of_classes:
         best = max(range(len(answer)), key=answer.__getitem__)
         cells = [_share(share, first=i == best, right=i == right) for i, share in enumerate(answer)]
-    head = element("th", element("i", class_=f"swatch {name}"), name, scope="row")
-    return element("tr", head, *cells, data_model=name)
+    # Of a retrained ticket, that of the ticket.
+    ticket = name.partition(",")[0]
+    head = element("th", element("i", class_=f"swatch {ticket}"), name, scope="row")
+    return element("tr", head, *cells, data_model=name, data_ticket=ticket)
 
 
 def _share(share: float, *, first: bool, right: bool) -> Html:

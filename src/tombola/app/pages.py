@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from nicegui import ui
+from nicegui import app, ui
 
 from tombola.app.app_state import AppState
 from tombola.app.parts import box, error_line, html, in_thread, show
@@ -58,6 +58,8 @@ PAGES: Sequence[Page] = (Page("/", "Texts", _text),)
 def register(state: AppState) -> FastAPI:
     """The application with all pages."""
     api = FastAPI(openapi_url=None)
+    # Nothing is loaded that a bar would have to speak of.
+    app.config.quasar_config["loadingBar"]["skipHijack"] = True
     for page in PAGES:
         _register(page, state)
     ui.run_with(api, title=TITLE, dark=None, language="en-US", tailwind=False, show_welcome_message=False)

@@ -30,7 +30,7 @@ from tombola.report.study_data import StudyData, read_study, short_title
 from tombola.study.folder_layout import EVALUATION, SeedFolder
 from tombola.study.session import Session
 from tombola.study.transfer_study import FinishedStudy
-from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
+from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
 from tombola.tasks.base import Batch, Task
 from tombola.tasks.capabilities import ClassifiesTexts
 from tombola.tickets.ticket import Ticket, every_site
@@ -40,6 +40,8 @@ T = TypeVar("T")
 FULL = "full"
 COMPARED = ("good", "random", "bad")
 """Tickets of a method that stand beside the full model."""
+RETRAINED = ", retrained"
+"""After the name of a ticket that was trained again, where the study saved that model."""
 SAMPLE = 64
 """Dev examples whose loss follows every click."""
 PATTERNS = 32
@@ -175,16 +177,17 @@ class TextBench:
         return Subnetwork(self.model, self.anatomy, ticket, ticket | ~ticket)
 
     def named(self, method: str, name: str) -> Subnetwork:
-        """The full model, or a ticket of a method as it was cut out."""
+        """The full model, or a ticket of a method: as it was cut out, or retrained."""
         if name == FULL:
             return self.subnetwork(self.full)
 
         def make() -> Subnetwork:
+            if name.endswith(RETRAINED):
+                return whole(self._load(self._retrained(method, name.removesuffix(RETRAINED))))
             ticket, updated = self.tickets(method)[name], self.seed_folder.updated(method)
             if not (ticket.provenance.get("updated_weights") and updated.is_dir()):
                 return self.subnetwork(ticket)
-            model = self.task.load(str(updated), seed=self.seed_folder.seed, state="trained")
-            return masked(model.to(self._session.device).eval(), ticket)
+            return masked(self._load(updated), ticket)
 
         return self._once(("subnetwork", method, name), make)
 
@@ -195,7 +198,9 @@ class TextBench:
             TombolaError: there is no text to read.
         """
         batch = self._batch(texts)
-        return {name: self._answer(self.named(method, name), batch) for name in (FULL, *self.tickets(method))}
+        tickets = self.tickets(method)
+        retrained = [f"{name}{RETRAINED}" for name in tickets if self.task.saved(self._retrained(method, name))]
+        return {name: self._answer(self.named(method, name), batch) for name in (FULL, *tickets, *retrained)}
 
     def look(self, texts: tuple[str, ...], ticket: Ticket) -> Look:
         """Look of the subnetwork of a ticket at a text, or pair of texts, with the attention maps of every head.
@@ -302,6 +307,14 @@ class TextBench:
 
     def _place(self, method: str, name: str) -> Path:
         return self.seed_folder.ticket(method, name)
+
+    def _retrained(self, method: str, name: str) -> Path:
+        return self._place(method, name) / "retrained"
+
+    def _load(self, folder: Path) -> nn.Module:
+        """A trained model of this seed."""
+        model = self.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
+        return model.to(self._session.device).eval()
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
         """Value that was made under a key before, or is now."""

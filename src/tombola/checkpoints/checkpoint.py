@@ -162,14 +162,16 @@ def _check_smaller(model: nn.Module, ticket: Ticket, found: int) -> None:
         )
 
 
-def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenizer: Companions | None = None) -> None:
+def save(
+    model: "nn.Module | Subnetwork | DiffusionPipeline", folder: Path | str, *, tokenizer: Companions | None = None
+) -> None:
     """Save a model so that it can be opened again: a shrunk one by `load`, any other by its own library.
 
     A model that `load` opened may have been trained since; it is written in the small layout, into a new folder or over
     its own, whose other files (tokenizer, schedule) stay. What was written is read back and compared bit for bit first.
 
     Args:
-        model: of transformers or diffusers, or a whole pipeline of diffusers.
+        model: of transformers or diffusers, or a whole pipeline of diffusers; or a subnetwork that has no gates.
         folder: new, or that of a shrunk model.
         tokenizer: source of what is to stand beside a model in a new folder, as in `save_shrunk`.
 
@@ -177,6 +179,10 @@ def save(model: "nn.Module | DiffusionPipeline", folder: Path | str, *, tokenize
         TombolaError: the folder holds something else; or weights that the ticket pruned are not zero any more.
     """
     folder = Path(folder)
+    if isinstance(model, Subnetwork):
+        if model.gated:
+            raise TombolaError("gates are no part of a file: save what tombola.shrunk(model, ticket) or retrain gives")
+        model = model.model
     if not isinstance(model, nn.Module) or not (tickets_of(model) or sparse_ticket(model)):
         if (folder / MARK).is_file():
             raise TombolaError(f"{folder} holds a shrunk model, and this one is not it; choose another folder")

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,17 @@ from tombola.checkpoints.refusals import (
     sized,
 )
 from tombola.checkpoints.shrunk_folder import cut_as_saved, load_shrunk
-from tombola.checkpoints.sources import CONFIG, MARK, MODELS, check_source, instead, refuse_adapters, refuse_results
+from tombola.checkpoints.sources import (
+    CONFIG,
+    MARK,
+    MODELS,
+    TOKENIZER,
+    check_holds,
+    check_source,
+    instead,
+    refuse_adapters,
+    refuse_results,
+)
 from tombola.foundations.atomic_files import read_json
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.subnetworks.pruned_model import keep_sparse, sparse_ticket
@@ -206,27 +216,13 @@ def tokenizer_of(source: str, *, trust_remote_code: bool = False) -> PreTrainedT
         TombolaError: it cannot be found.
     """
     path = locate(source)
-    check_holds(path, source, "tokenizer", ("*token*", "vocab*", "*.model", "*.gguf"), "texts")
+    check_holds(path, source, *TOKENIZER)
     with quiet(), loading(source):
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         # What is wrong with it may be found only once it is used.
         tokenizer(["A first text.", "2"])
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
-
-
-def check_holds(path: str, source: str, what: str, files: Sequence[str], reads: str) -> None:
-    """Raise a TombolaError where a folder, that of `source`, has none of the files that make a tokenizer or the like.
-
-    Args:
-        path, source: where the model is, and what the user calls it.
-        what: is missing.
-        files: patterns of their names.
-        reads: things that a model which has it reads.
-    """
-    folder = Path(path)
-    if folder.is_dir() and not any(next(folder.glob(one), None) for one in files):
-        raise TombolaError(f"{source} has no {what}: save it beside the model, or give a model that reads {reads}")
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, model: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """Names of models: an asset, a local folder or a hub id; and what their files say of them, without PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,9 @@ CONFIG = "config.json"
 """Configuration file of a model by itself."""
 PIPELINE = "model_index.json"
 """Index file of a pipeline of diffusers."""
+TOKENIZER = ("tokenizer", ("*token*", "vocab*", "*.model", "*.gguf"), "texts")
+IMAGE_PROCESSOR = ("image processor", ("*processor_config.json",), "images")
+"""Needs of models beside weights: their name, files, and things that such models read; see `check_holds`."""
 _PARTS = ("unet", "transformer")
 """Parts of a pipeline that may be its denoiser."""
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers")
@@ -141,3 +144,28 @@ def instead(source: str) -> str:
         f"{alike}give a local folder, a hub id that can be reached, or one of the assets that need no hub: "
         f"{', '.join(MODELS)}"
     )
+
+
+def check_holds(path: str, source: str, what: str, files: Sequence[str], reads: str) -> None:
+    """Raise a TombolaError where a folder, that of `source`, has none of the files that make a tokenizer or the like.
+
+    Args:
+        path, source: where the model is, and what the user calls it.
+        what: is missing.
+        files: patterns of their names.
+        reads: things that a model which has it reads.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir() and not any(next(folder.glob(one), None) for one in files):
+        raise TombolaError(f"{source} has no {what}: save it beside the model, or give a model that reads {reads}")
+
+
+def check_diffusers(source: str) -> Mapping[str, Any]:
+    """Configuration in a model's files; a TombolaError where they are of another library than diffusers."""
+    said = configuration(source)
+    if said and "_class_name" not in said:
+        kind = said.get("model_type", "model")
+        raise TombolaError(
+            f"{source} holds a {kind} of another library, which is no model of diffusers; give one that is"
+        )
+    return said

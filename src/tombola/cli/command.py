@@ -202,6 +202,12 @@ def _counts(text: str) -> tuple[int, ...]:
     return found
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    if len({*(found := whole_numbers(text))}) < len(found):
+        raise ValueError
+    return found
+
+
 def settings_file(text: str) -> Path:
     """Path of a file of settings; `-` is standard input."""
     return Path("/dev/stdin" if text == "-" else text)
@@ -209,5 +215,5 @@ def settings_file(text: str) -> Path:
 
 names = _reader(list_of(str), "names")
 numbers = _reader(list_of(float), "numbers such as 0.2,0.5")
-seeds = _reader(whole_numbers, "whole numbers such as 0,1,2 or 0-2")
+seeds = _reader(_seeds, "different whole numbers such as 0,1,2 or 0-2")
 counts = _reader(_counts, "whole numbers from 1, such as 1,32")

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn
 
 from typing_extensions import override
@@ -30,7 +31,8 @@ from tombola.cli import (
     sweep,
     transfer,
 )
-from tombola.cli.command import Command, add_settings, say
+from tombola.cli.command import Command, add_settings, say, settings_file
+from tombola.foundations.atomic_files import check_new
 from tombola.foundations.errors import (
     FailedError,
     TombolaError,
@@ -84,8 +86,32 @@ class _Completion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, _: object, values: Any, flag: str | None = None) -> NoReturn:
         import shtab
 
-        print(shtab.complete(command_line(*COMMANDS), shell=values))
+        from tombola.study.config import PRESETS, all_settings
+        from tombola.tasks.registry import regimes
+        from tombola.tickets.pruning_methods import METHODS
+
+        paths = {"model", "task", "full", *(name for regime in regimes() for name in regime.settings.files)}
+        # Those that have a line of their own for what is none of them, in place of argparse's.
+        choices = {name: one.choices for name, one in all_settings().items() if one.choices}
+        choices |= {"preset": PRESETS, "method": tuple(METHODS)}
+        whole = command_line(*COMMANDS)
+        for action in _arguments(whole):
+            if action.type in (Path, settings_file) or action.dest in paths:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.choices is None:
+                action.choices = choices.get(action.dest)
+        print(shtab.complete(whole, shell=values))
         parser.exit(DONE)
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Arguments of a parser and of its commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _arguments(command)
+        else:
+            yield action
 
 
 def command_line(*chosen: str | None) -> _Parser:
@@ -178,6 +204,10 @@ def _run(parser: _Parser, given: Sequence[str]) -> int:
                 raise TombolaError(f"{strange[0]!r} is not UTF-8; rename the file")
             if process_count() > 1 and not options.command.distributed:
                 raise TombolaError(f"{options.command.name} is one process; start it without the launcher")
+            out = getattr(options, "out", None)
+            if out is not None and out.is_dir() and not options.command.resumes:
+                # Before what takes seconds to be imported.
+                check_new(out)
             result: dict[str, Any] = options.command.run(options)
     except FailedError as error:
         return _failed(str(error))

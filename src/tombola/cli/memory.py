@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tombola.checkpoints.sources import check_source
+from tombola.checkpoints.sources import CONFIG, check_diffusers, check_source
 from tombola.cli.command import Command, counts, names, numbers
 from tombola.foundations.errors import TombolaError, printable, unknown
 from tombola.foundations.figures import figures, short_count
@@ -52,6 +52,9 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
     if options.list:
         return _listed(options)
     _check(options.model)
+    for share in options.density or ():
+        if not 0 < share <= 1:
+            raise TombolaError(f"the density must lie above 0 and at most at 1, not {share:g}")
     import torch
 
     from tombola.profiling.pipeline_memory import reckon
@@ -110,6 +113,8 @@ def _check(model: str | None) -> None:
         if "/" not in model:
             raise TombolaError(f"{unknown('pipeline', model, KNOWN_PIPELINES)}, {others}")
         check_source(model)
+    if (Path(model).expanduser() / CONFIG).is_file():
+        check_diffusers(model)
 
 
 def _entry(need: "DenoiserNeed") -> dict[str, Any]:

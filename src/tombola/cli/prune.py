@@ -164,7 +164,7 @@ def _cut(trail: "Trail", model: "nn.Module", density: float | dict[str, float] |
         trail.method,
         density,
         options=session.config.search,
-        evaluation=session.evaluation(progress, "train"),
+        evaluation=session.evaluation(progress, "train", importance=True),
         seed=trail.seed_folder.seed,
     )
     full = trail.score_full(model, progress)

@@ -17,11 +17,14 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
+    from tombola.foundations.atomic_files import check_new
     from tombola.study.folder_layout import COMPARISON, TRANSFER, check_not_renewed
     from tombola.study.study_record import read_record
     from tombola.study.sweep_record import SWEEP
 
     check_not_renewed(options.folder)
+    if options.export is not None:
+        check_new(options.export)
     if not any((options.folder / name).is_file() for name in (COMPARISON, SWEEP, TRANSFER)):
         read_record(options.folder)
     from tombola import report

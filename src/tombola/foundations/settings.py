@@ -6,6 +6,7 @@ when the value is made, and both stand in the JSON schema for editors.
 
 import contextlib
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -38,6 +39,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _path(value: object) -> object:
+    """Text of a setting: a path is one."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def _name(value: str) -> str:
     """Text of a setting, if a file could be called so."""
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
@@ -64,7 +70,7 @@ Whole = Annotated[int, Field(strict=True, ge=0), _WHOLE]
 """A whole number from 0."""
 Count = Annotated[int, Field(strict=True, ge=1), _WHOLE]
 """A whole number from 1."""
-Text = Annotated[str, Field(strict=True), AfterValidator(_name)]
+Text = Annotated[str, Field(strict=True), BeforeValidator(_path), AfterValidator(_name)]
 """A text: a name or a path, without control characters."""
 Flag = Annotated[bool, Field(strict=True)]
 """True or false."""
@@ -97,6 +103,17 @@ def settings_read() -> Iterator[set[str]]:
         yield names
     finally:
         _readers[:] = [other for other in _readers if other is not names]
+
+
+@contextlib.contextmanager
+def unnoticed() -> Iterator[None]:
+    """Keep what is read in a block from `settings_read`: a copy of settings depends on none until it is read itself."""
+    before = _readers[:]
+    _readers.clear()
+    try:
+        yield
+    finally:
+        _readers[:] = before
 
 
 _CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")

@@ -4,7 +4,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ def exact_match(questions: Sequence[GoldAnswers]) -> Metric:
 
     An answer is int64 [question, begin, end]: the number of its question, and the characters of the context.
     """
-    return _metric("exact_match", questions, lambda given, right: float(normalised(given) == normalised(right)))
+    return _metric("exact_match", questions, _same)
 
 
 def answer_f1(questions: Sequence[GoldAnswers]) -> Metric:
@@ -41,6 +41,10 @@ def normalised(answer: str) -> str:
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
+def _same(given: str, right: str) -> float:
+    return float(normalised(given) == normalised(right))
+
+
 def f1_of_words(given: str, right: str) -> float:
     """F1 of the words of two answers, as bags; where one has none, whether the other has none either."""
     one, other = normalised(given).split(), normalised(right).split()
@@ -49,19 +53,27 @@ def f1_of_words(given: str, right: str) -> float:
     return 2 * (Counter(one) & Counter(other)).total() / (len(one) + len(other))
 
 
-def _metric(name: str, questions: Sequence[GoldAnswers], similar: Callable[[str, str], float]) -> Metric:
-    known: dict[tuple[int, int, int], float] = {}
+@dataclass(frozen=True, eq=False)
+class _Similarities:
+    """Similarities of answers to the right ones, and ones, float64 [..., n, 2]; each is worked out once."""
 
-    def counts(predictions: Array, references: Array) -> Array:
-        """Similarities of answers, and ones, float64 [..., n, 2]."""
+    questions: Sequence[GoldAnswers]
+    similar: Callable[[str, str], float]
+    known: dict[tuple[int, int, int], float] = field(default_factory=dict)
+
+    def __call__(self, predictions: Array, _: Array) -> Array:
         flat = predictions.reshape(-1, 3).tolist()
         for number, begin, end in flat:
-            if (number, begin, end) not in known:
-                of = questions[number]
-                known[number, begin, end] = max(similar(of.context[begin:end], one) for one in of.answers or ("",))
-        values = np.array([known[number, begin, end] for number, begin, end in flat])
+            if (number, begin, end) not in self.known:
+                of = self.questions[number]
+                answer = of.context[begin:end]
+                self.known[number, begin, end] = max(self.similar(answer, one) for one in of.answers or ("",))
+        values = np.array([self.known[number, begin, end] for number, begin, end in flat])
         return np.stack([values, np.ones_like(values)], -1).reshape(*predictions.shape[:-1], 2)
 
+
+def _metric(name: str, questions: Sequence[GoldAnswers], similar: Callable[[str, str], float]) -> Metric:
+    counts = _Similarities(questions, similar)
     return Metric.of_counts(name, counts, _mean, partial(_of_guesses, questions, counts), partial(_alike, questions))
 
 

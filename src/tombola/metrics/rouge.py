@@ -7,6 +7,7 @@ without stemming. A score is the mean over examples.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -52,30 +53,39 @@ ROUGE: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {
 """F1 of a text's words with those of its reference, by the name that users write."""
 
 
-def rouge(name: str, decode: Callable[[list[int]], str]) -> Metric:
-    """Metric of texts as tokens, int64 [examples, tokens], padded with `NOTHING`; `decode` makes a text of tokens."""
-    similar, known = ROUGE[name], dict[bytes, list[str]]()
+@dataclass(frozen=True, eq=False)
+class _Rouge:
+    """Similarities of texts as tokens; each text is decoded once."""
 
-    def read(tokens: Array) -> list[str]:
+    similar: Callable[[Sequence[str], Sequence[str]], float]
+    decode: Callable[[list[int]], str]
+    known: dict[bytes, list[str]] = field(default_factory=dict)
+
+    def read(self, tokens: Array) -> list[str]:
+        """Words of a text of tokens."""
         key = tokens.tobytes()
-        if key not in known:
-            known[key] = words(decode(tokens[tokens != NOTHING].tolist()))
-        return known[key]
+        if key not in self.known:
+            self.known[key] = words(self.decode(tokens[tokens != NOTHING].tolist()))
+        return self.known[key]
 
-    def counts(predictions: Array, references: Array) -> Array:
+    def counts(self, predictions: Array, references: Array) -> Array:
         """Similarities, and ones, float64 [..., n, 2]."""
         given, right = np.broadcast_arrays(predictions, references)
         pairs = zip(given.reshape(-1, given.shape[-1]), right.reshape(-1, right.shape[-1]), strict=True)
-        values = np.array([similar(read(one), read(other)) for one, other in pairs])
+        values = np.array([self.similar(self.read(one), self.read(other)) for one, other in pairs])
         return np.stack([values, np.ones_like(values)], -1).reshape(*given.shape[:-1], 2)
 
-    def chance(references: Array) -> float:
+    def chance(self, references: Array) -> float:
         """Best score of one who always writes the same of the most common references."""
         texts, number = np.unique(references, axis=0, return_counts=True)
         common = texts[np.argsort(-number, kind="stable")[:_CANDIDATES]]
-        return max(float(_mean(counts(text[None], references).sum(-2))) for text in common)
+        return max(float(_mean(self.counts(text[None], references).sum(-2))) for text in common)
 
-    return Metric.of_counts(name, counts, _mean, chance)
+
+def rouge(name: str, decode: Callable[[list[int]], str]) -> Metric:
+    """Metric of texts as tokens, int64 [examples, tokens], padded with `NOTHING`; `decode` makes a text of tokens."""
+    made = _Rouge(ROUGE[name], decode)
+    return Metric.of_counts(name, made.counts, _mean, made.chance)
 
 
 def _mean(sums: Array) -> Array:

@@ -25,6 +25,38 @@ NOTHING = -100
 
 
 @dataclass(frozen=True)
+class _Called:
+    """Metric by a function of references and predictions, with the name that errors have."""
+
+    function: MetricFunction
+    name: str
+
+    def one(self, predictions: Array, references: Array) -> float:
+        """Score of predictions [n]."""
+        with one_line(f"the metric {self.name} fails", "give a function of references and predictions"):
+            return float(self.function(references, predictions))
+
+    def compute(self, predictions: Array, references: Array) -> Array:
+        """Scores [...] of predictions [..., n]."""
+        p, r = np.broadcast_arrays(predictions, references)
+        n = p.shape[-1]
+        scores = [self.one(*pair) for pair in zip(p.reshape(-1, n), r.reshape(-1, n), strict=True)]
+        return np.array(scores, dtype=np.float64).reshape(p.shape[:-1])
+
+    def chance(self, references: Array, *, kind: str, higher_is_better: bool) -> float:
+        """Best score of a constant."""
+        if kind == "values":
+            return self.one(np.full(len(references), np.mean(references)), references)
+        return _best_constant(self.compute, references, higher_is_better=higher_is_better)
+
+
+def _of_sums(
+    counts: Callable[[Array, Array], Array], of_sums: Callable[[Array], Array], predictions: Array, references: Array
+) -> Array:
+    return of_sums(counts(predictions, references).sum(-2))
+
+
+@dataclass(frozen=True)
 class Metric:
     """A score of predictions against references.
 
@@ -71,10 +103,7 @@ class Metric:
         alike: Callable[[Array], bool] | None = None,
     ) -> "Metric":
         """Metric of several answers an example, from 0 to 1, by what is counted of each example, see `counts`."""
-
-        def compute(predictions: Array, references: Array) -> Array:
-            return of_sums(counts(predictions, references).sum(-2))
-
+        compute = partial(_of_sums, counts, of_sums)
         answers: dict[str, Any] = {"counts": counts, "of_sums": of_sums, "alike": alike or _same_everywhere}
         return cls(name, True, "answers", compute, chance, scale=(0.0, 1.0), **answers)
 
@@ -93,24 +122,9 @@ class Metric:
         constant: of the classes that there are, or the mean value.
         """
         check_choice("kind of metric", kind, ("classes", "values"))
-        called = str(name or getattr(function, "__name__", type(function).__name__))
-
-        def one(predictions: Array, references: Array) -> float:
-            with one_line(f"the metric {called} fails", "give a function of references and predictions"):
-                return float(function(references, predictions))
-
-        def compute(predictions: Array, references: Array) -> Array:
-            p, r = np.broadcast_arrays(predictions, references)
-            n = p.shape[-1]
-            scores = [one(*pair) for pair in zip(p.reshape(-1, n), r.reshape(-1, n), strict=True)]
-            return np.array(scores, dtype=np.float64).reshape(p.shape[:-1])
-
-        def chance(references: Array) -> float:
-            if kind == "values":
-                return one(np.full(len(references), np.mean(references)), references)
-            return _best_constant(compute, references, higher_is_better=higher_is_better)
-
-        return cls(called, higher_is_better, kind, compute, chance)
+        called = _Called(function, str(name or getattr(function, "__name__", type(function).__name__)))
+        chance = partial(called.chance, kind=kind, higher_is_better=higher_is_better)
+        return cls(called.name, higher_is_better, kind, called.compute, chance)
 
     @property
     def axes(self) -> int:

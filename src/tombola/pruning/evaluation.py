@@ -145,6 +145,8 @@ def evaluate(
     """
     if not isinstance(subnetwork, Subnetwork):
         raise TombolaError("evaluate takes a subnetwork, as retrain gives it; for a model there is tombola.score")
+    if not isinstance(task, Task):
+        raise TombolaError(f"a task is wanted, as TextTask.from_rows(train, dev, tokenizer) makes it, not {task!r:.80}")
     options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from tombola.checkpoints.sources import check_source
 from tombola.foundations.errors import TombolaError, check_choice, did_you_mean
 from tombola.foundations.fingerprint import code_fingerprint, fingerprint, stamp
-from tombola.foundations.settings import Count, Flag, SettingField, Text, described, setting_fields, settings
+from tombola.foundations.settings import Count, Flag, SettingField, Text, described, setting_fields, settings, unnoticed
 from tombola.foundations.slug import slug
 from tombola.metrics.resampling import RESAMPLES
 from tombola.pruning.importance_methods import IMPORTANCES
@@ -41,6 +42,8 @@ TRUST = "trust_remote_code"
 """The setting that is given with each call: no file holds it, and no hash is over it."""
 SEED = "{seed}"
 """Placeholder of the seed in the name of a full model."""
+START = "start of training"
+"""Name under which `inputs` has what a full model depends on of `rewind`: weights it begins with, step it keeps."""
 _study = described("the study")
 _search = described("the search")
 _training = described("training")
@@ -189,6 +192,8 @@ class StudyConfig(TaskOptions):
             TombolaError: an unknown preset or setting, or a value of the wrong kind.
         """
         task = flat.get("task", cls.task)
+        if isinstance(task, Path):
+            flat["task"] = task = str(task)
         regime = regime_of(task)
         if preset is not None:
             check_choice("preset", preset, PRESETS)
@@ -230,7 +235,10 @@ class StudyConfig(TaskOptions):
     @property
     def search_options(self) -> SearchOptions:
         """Options of the searches, with the threshold of what the regime says must not be lost."""
-        return dataclasses.replace(self.search, threshold=self.regime_settings.threshold(self.search.threshold))
+        threshold = self.regime_settings.threshold(self.search.threshold)
+        # A search of weights goes by no step of heads: it would read every setting here.
+        with unnoticed():
+            return dataclasses.replace(self.search, threshold=threshold)
 
     def controls_of(self, method: str) -> tuple[str, ...]:
         """Controls of a pruning method that say something, see `tombola.tickets.kinds.controls_of`."""
@@ -300,6 +308,11 @@ class StudyConfig(TaskOptions):
     def check_names(self, seeds: Sequence[int] = ()) -> None:
         """Raise a TombolaError where the task, or a model, is nowhere; nothing is loaded, nor asked of the hub."""
         check_task(self.task)
+        # What PyTorch itself would say, after the seconds that it takes to be imported.
+        if not re.fullmatch(r"[a-z_]+(:\d+)?", self.device) or self.device.startswith("gpu"):
+            raise TombolaError(
+                f"device {self.device!r} is none; give auto, cpu, cuda, cuda:1, mps, or PyTorch's other names"
+            )
         check_source(self.model)
         for seed in seeds if self.full is not None else ():
             check_source(self.full_of(seed))
@@ -397,6 +410,7 @@ class StudyConfig(TaskOptions):
         values = {name: value for name, value in identity.items() if name not in neutral}
         if self.full is not None:
             values["full"] = fingerprint(self.full_of(seed))
+        values[START] = f"{self.rewinding.initial_state} {self.rewinding.step}"
         values |= {f"criterion of {method}": code for method, code in self.own_criteria().items()}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Self
 
 from tombola.foundations.errors import TombolaError
+from tombola.foundations.fingerprint import fingerprint
 from tombola.foundations.json_dataclasses import JsonRecord
 from tombola.foundations.plain_table import TableEntry
 from tombola.study.config import StudyConfig
+from tombola.study.folder_layout import SeedFolder
+from tombola.study.step_record import StepRecord
 
 NAME = ".finished.json"
 
@@ -63,9 +66,6 @@ class FinishedRun(JsonRecord):
 
         Where device or precision are `auto`, any will do that there is one finished run of.
         """
-        if config.full is not None and config.full_varies:
-            # Of models by a pattern, the hash has the pattern alone.
-            return None
         identity = config.identity()
         kinds = ("cpu", "cuda", "mps") if config.device == "auto" else (config.device.partition(":")[0],)
         precisions = ("fp32", "bf16") if config.precision == "auto" else (config.precision,)
@@ -84,8 +84,10 @@ class FinishedRun(JsonRecord):
             return None
         folder, run = found[0]
         asked = (version("tombola"), list(config.analyses), save)
-        same = (run.version, run.analyses, run.save) == asked and {*seeds} <= {*run.seeds}
-        return (folder, run) if same and run.files == _files(folder) else None
+        same = (
+            (run.version, run.analyses, run.save) == asked and {*seeds} <= {*run.seeds} and run.files == _files(folder)
+        )
+        return (folder, run) if same and all(_has_full(folder, config, seed) for seed in seeds) else None
 
     @classmethod
     def _of(cls, folder: Path) -> Self | None:
@@ -94,6 +96,14 @@ class FinishedRun(JsonRecord):
         except TombolaError:
             # Written again by the next run.
             return None
+
+
+def _has_full(folder: Path, config: StudyConfig, seed: int) -> bool:
+    """True if a seed's full model is what `full` names now: of models by a pattern, the hash has the pattern alone."""
+    if config.full is None or not config.full_varies:
+        return True
+    record = StepRecord.of(SeedFolder(seed, folder / config.task_name / f"seed-{seed}").full)
+    return record is not None and record.settings.get("full") == fingerprint(config.full_of(seed))
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:

@@ -127,7 +127,8 @@ class SeedContext:
         self, subnetwork: Subnetwork, split: str, progress: Progress, *, importance: bool = False
     ) -> Evaluation:
         """Evaluate a subnetwork on a split, in the study's precision."""
-        return evaluate(subnetwork, self.task, self.setting.evaluation(progress, split), importance=importance)
+        options = self.setting.evaluation(progress, split, importance=importance)
+        return evaluate(subnetwork, self.task, options, importance=importance)
 
     def generate_texts(self, model: nn.Module) -> GeneratedTexts:
         """Generate texts with a model; the full one gives their perplexity."""

@@ -12,6 +12,7 @@ from tombola.foundations.atomic_files import publish
 from tombola.foundations.progress import Progress
 from tombola.pruning.search.records import SEARCH_FILES
 from tombola.pruning.weight_criteria import CRITERIA
+from tombola.study.config import START
 from tombola.study.folder_layout import COST, SAVED, STAGES, CrossSeedFolder
 from tombola.study.seed_context import SeedContext
 from tombola.study.seed_run import SeedRun
@@ -40,7 +41,9 @@ def seed_steps(run: SeedRun) -> Iterator[StudyStep]:
         what, cost, weight = "fine-tune the full model", training + cost, TRAINING_COST
     mend = functools.partial(run.write_interval, folder.full)
     trained, models = folder.trained if trains else None, int(task.trained)
-    yield step(what, cost, weight, folder.full, run.full, mend=mend, models=models, trained=trained)
+    # Whether tickets go back to where it began, or stay where it ended, is nothing to it.
+    of_full = functools.partial(step, mend=mend, models=models, trained=trained, instead={"rewind": START})
+    yield of_full(what, cost, weight, folder.full, run.full)
     for method in config.methods:
         chosen, of_method = pruning_method(method), in_words(method)
         good, weights = folder.ticket(method, "good"), chosen.kind == "weights"

@@ -3,7 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -77,11 +77,11 @@ class Session:
             size = max(self.task.seen[1:])
             denoiser_memory.check(model, works, training=training, evaluation=evaluation, size=size)
 
-    def evaluation(self, progress: Progress, split: str = "dev") -> EvaluationOptions:
-        """Options of a pass over a split."""
+    def evaluation(self, progress: Progress, split: str = "dev", *, importance: bool = False) -> EvaluationOptions:
+        """Options of a pass over a split; with `importance`, of one that ranks sites too."""
         config = self.config
-        importance = config.search.importance
-        return EvaluationOptions(split, config.eval_batch_size, self.precision, progress, importance=importance)
+        found = EvaluationOptions(split, config.eval_batch_size, self.precision, progress)
+        return replace(found, importance=config.search.importance) if importance else found
 
     def score_entry(self, found: Evaluation, seed: int, task: Task | None = None) -> dict[str, Any]:
         """The score of an evaluation on dev with its interval, as JSON values; `task` is relative to a full model.

@@ -54,6 +54,7 @@ class StudyStep:
         mend: write the intervals of its scores anew; None where they are all that it is, or it has none.
         settings: all that there are and a result can depend on: name → JSON value, local files by their content.
         read: names of those that were read before the steps: to open the task.
+        instead: names of settings that it reads → those of what it depends on of them.
         models: number of models that it writes, at most.
         trained: folder where it finds its model, where that was trained already and has to be scored anew alone.
         unchanged: raise a TombolaError where the local files among the settings are others by now.
@@ -75,6 +76,7 @@ class StudyStep:
     mend: Callable[[], None] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     read: frozenset[str] = frozenset()
+    instead: Mapping[str, str] = field(default_factory=dict)
     models: int = 0
     trained: Path | None = None
     unchanged: Callable[[], None] | None = None
@@ -105,7 +107,8 @@ class StudyStep:
             # Nobody knows what it read: without a record it is nothing.
             StepRecord.path(self.result).unlink(missing_ok=True)
             raise
-        read = {name: self.settings[name] for name in sorted(names | self.read) if name in self.settings}
+        names = {self.instead.get(name, name) for name in names | self.read}
+        read = {name: self.settings[name] for name in sorted(names) if name in self.settings}
         self._list(dataclasses.replace(record, settings=read, computed_on=computed_on(self._device)))
 
     @property

@@ -15,7 +15,7 @@ MENDED = frozenset({"bootstrap_resamples"})
 """Settings of intervals alone: where they change, a score is written anew from what its model predicted."""
 
 
-SCORED = frozenset({"eval_batch_size"})
+SCORED = frozenset({"eval_batch_size", "importance"})
 """Settings of scoring alone: where they change, a model that was fine-tuned is scored again, and not trained."""
 
 

@@ -110,7 +110,7 @@ class Study(Shown):
             raise TombolaError(f'give a configuration, as StudyConfig.of("quick"), not {config!r:.80}')
         if isinstance(seeds, int):
             raise TombolaError(f"seeds must be a list, as [{seeds}], not {seeds}")
-        if workers != "auto" and workers < 1:
+        if workers != "auto" and not (isinstance(workers, int) and workers >= 1):
             raise TombolaError(f"workers must be auto, or 1 or more, not {workers}")
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise TombolaError(f"seeds must be different whole numbers from 0, not {list(seeds)}")

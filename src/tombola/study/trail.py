@@ -77,7 +77,8 @@ class Trail:
         importance = importance and bool(chosen.sites) and chosen.grouping is None
         if importance:
             part = whole(model, chosen.kind, self.layout.config.search.neuron_block)
-        known = evaluate(part, self.setting.task, self.setting.evaluation(progress), importance=importance)
+        options = self.setting.evaluation(progress, importance=importance)
+        known = evaluate(part, self.setting.task, options, importance=importance)
         with publish(self.seed_folder.full) as draft:
             self.run.write_score(draft, whole(model), "full", "none", started, progress, known)
         return known

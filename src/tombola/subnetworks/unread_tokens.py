@@ -20,7 +20,7 @@ def first_token_alone(model: nn.Module, output: Callable[[], Tensor]) -> Iterato
 
     Args:
         model: whole or shrunk.
-        output: of the model for a few texts of two tokens or more: what losses and predictions are made from.
+        output: of the model for a few texts: what losses and predictions are made from.
     """
     row = _last_mlp(model)
     with contextlib.ExitStack() as stack:
@@ -41,9 +41,11 @@ def _last_mlp(model: nn.Module) -> MLPRow | None:
 
 def _unread(model: nn.Module, row: MLPRow, output: Callable[[], Tensor]) -> bool:
     """True if only the first token that the last MLP gives has a part in the output."""
-    generator = torch.Generator().manual_seed(0)
+    generator, disturbed = torch.Generator().manual_seed(0), False
 
     def disturb(_: nn.Module, __: object, found: Tensor) -> Tensor:
+        nonlocal disturbed
+        disturbed = found.ndim == 3 and found.shape[1] > 1
         noise = torch.randn(found[:, 1:].shape, generator=generator).to(found)
         return torch.cat((found[:, :1], found[:, 1:] + noise), 1)
 
@@ -51,7 +53,7 @@ def _unread(model: nn.Module, row: MLPRow, output: Callable[[], Tensor]) -> bool
         plain = output()
         try:
             with model.get_submodule(row.gate).register_forward_hook(disturb):
-                if not torch.equal(plain, output()):
+                if not (torch.equal(plain, output()) and disturbed):
                     return False
             with _cut_short(model, row):
                 return torch.allclose(plain, output(), rtol=1e-4, atol=1e-5)

@@ -46,11 +46,14 @@ class FoundTicket:
         return Ticket.load(self.folder)
 
 
-def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[TicketKind, dict[str, list[FoundTicket]]]:
+def find_tickets(
+    places: Iterable[Path | str] | Path | str, ticket: str = "good"
+) -> dict[TicketKind, dict[str, list[FoundTicket]]]:
     """The tickets in some folders: kind → task → tickets, sorted by seed.
 
     Args:
-        places: folders of tickets, or folders that hold any at whatever depth: a study, a sweep, an imported tree.
+        places: one or several folders of tickets, or folders that hold any at whatever depth: a study, a sweep, an
+            imported tree.
         ticket: the tickets to take from the latter: those in folders of this name. A ticket that is named itself is
             taken whatever it is.
 
@@ -61,7 +64,11 @@ def find_tickets(places: Iterable[Path | str], ticket: str = "good") -> dict[Tic
             are for different architectures.
     """
     found: dict[Path, FoundTicket] = {}
-    for place in places:
+    for place in [places] if isinstance(places, str | Path) else places:
+        if not isinstance(place, str | Path):
+            raise TombolaError(
+                f"folders of tickets are compared, not {place!r:.80}; of two tickets there is a.overlap(b)"
+            )
         for one in _find(Path(place), ticket):
             if not any(_same(one, other) for other in found.values()):
                 found.setdefault(one.folder.resolve(), one)

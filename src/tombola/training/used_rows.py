@@ -100,15 +100,16 @@ def _grown(tensor: Tensor, size: int) -> Tensor:
 def with_used_rows(model: nn.Module) -> tuple[nn.Module, UsedRows | None]:
     """A copy over the same weights that trains the rows of its vocabulary that are used; or the model itself.
 
-    That is where it has no such table, or one that is frozen or that something else reads too: a language model's
-    outputs are often of the same weights.
+    That is where it has no such table, or one that is frozen or that something else reads too (a language model's
+    outputs are often of the same weights), or where accelerate has a hand in it.
     """
     try:
         table = model.get_input_embeddings()  # type: ignore[operator]
     except (AttributeError, NotImplementedError):
         return model, None
     special = type(table) is not nn.Embedding or table.max_norm is not None or table.scale_grad_by_freq or table.sparse
-    if special or not table.weight.requires_grad or table.weight.device.type != "cpu":
+    hooked = any(hasattr(module, "_hf_hook") for module in model.modules())
+    if special or hooked or not table.weight.requires_grad or table.weight.device.type != "cpu":
         return model, None
     uses = [name for name, one in model.named_parameters(remove_duplicate=False) if one is table.weight]
     if len(uses) != 1:

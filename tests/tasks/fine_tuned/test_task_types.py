@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, get_args
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -34,6 +35,7 @@ from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedTask
 from tombola.tasks.fine_tuned.regime import FineTunedSettings
 from tombola.tasks.fine_tuned.task_types import TASK_TYPES, TEXT, task_type_of
 from tombola.tasks.fine_tuned.text_classification import TextTask
+from tombola.tasks.fine_tuned.token_classification import TokenClassificationTask
 
 SETTINGS: Mapping[str, Any] = {
     **{"train_rows": 96, "dev_rows": 48, "epochs": 2, "batch_size": 16, "learning_rate": 5e-3, "max_length": 24},
@@ -269,6 +271,19 @@ def test_rows_as_people_give_them(home: Path) -> None:
     found = TextTask.from_rows(columns, columns, str(home / "bert"))  # type: ignore[arg-type]
     assert found.corpus.splits["train"].first == expected.corpus.splits["train"].first
     assert (repr(found), repr(found.metric)) == ("TextTask(your-data)", "Metric(accuracy, higher is better)")
+    splits = datasets.DatasetDict(train=datasets.Dataset.from_list(made), test=datasets.Dataset.from_list(made))
+    for both in (splits, {"train": made, "test": made}):
+        at_once = TextTask.from_rows(both, None, home / "bert")  # type: ignore[arg-type]
+        assert at_once.corpus.splits["dev"].first == expected.corpus.splits["dev"].first
+    with pytest.warns(UserWarning, match="has training rows only: 3 of its 20 rows"):
+        assert TextTask.from_rows(iter(made), None, str(home / "bert")).size("dev") == 3
+    tagged = datasets.Dataset.from_list(tagged_rows(40, 1))
+    with pytest.warns(UserWarning, match="has training rows only: . of its 40 rows"):
+        assert TokenClassificationTask.from_rows(tagged, None, splitting_tokenizer()).size("dev") in (7, 8)
+    with pytest.raises(TombolaError, match="the model's tokenizer is wanted, or its folder or name, not None"):
+        TextTask.from_rows(made, made, None)  # type: ignore[arg-type]
+    with pytest.raises(TombolaError, match="rows are wanted: a Dataset, a DataFrame or dictionaries, not 3"):
+        TextTask.from_rows(3, made, splitting_tokenizer())  # type: ignore[arg-type]
     for given, said in (
         ("rows.csv", "not the name of a file: read 'rows.csv' first"),
         ([("a", 0), ("b", 1)], r"a row is a dictionary of columns, .*, not \('a', 0\)"),

@@ -105,7 +105,7 @@ def test_gates_are_deletions_and_importance_is_finite(folder: Path, pipeline: Pa
     check_gates(*opened(folder, pipeline), "heads+neurons+channels" if kind == "unet" else "heads+neurons")
 
 
-@pytest.mark.parametrize("kind", ["unet", pytest.param("dit", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kind", ["dit", pytest.param("unet", marks=pytest.mark.exhaustive)])
 def test_commands_prune_score_shrink_and_retrain(
     folder: Path, pipeline: Path, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,7 +142,7 @@ class Comparison(JsonRecord):
 
 
 def compare(
-    places: Iterable[Path | str],
+    places: Iterable[Path | str] | Path | str,
     *,
     ticket: str = "good",
     draws: int = DRAWS,

@@ -22,6 +22,7 @@ from tombola.pruning.search.strategy import Cut, Phase, State
 from tombola.pruning.search.weights import WeightPruner, weight_phases
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk
 from tombola.tasks.base import Predictions, Task
+from tombola.tickets.kinds import BLOCK
 from tombola.tickets.pruning_methods import PruningMethod, in_words, pruning_method
 from tombola.tickets.site_groups import SiteGroups, count, fitted, site_groups
 from tombola.tickets.ticket import Ticket, every_site
@@ -75,11 +76,13 @@ def search_ticket(
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options, given, task = options or SearchOptions(), task, task.for_search()
-    evaluation = replace(evaluation, importance=options.importance).showing(progress)
+    evaluation = evaluation.showing(progress)
     if full is not None and task is not given:
         # It was scored by the task's own metric.
         full = full.scored_by(task, evaluation.split)
     plan = _plan(model, task, method, options, seed)
+    if plan.full_ticket.sites:
+        evaluation = replace(evaluation, importance=options.importance)
     trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
     if trains and plan.full_ticket.sites and options.normalise_over == "all":
         raise TombolaError("normalise_over all needs masked heads, which a search that trains between cuts has not")
@@ -107,11 +110,12 @@ def _plan(model: nn.Module, task: Task, method: str, options: SearchOptions, see
     anatomy = dissect(model)
     chosen = fitted(pruning_method(method), anatomy)
     groups = None if chosen.grouping is None else site_groups(anatomy, chosen.grouping)
-    layers = task.normalise_layers if options.normalise_layers is None else options.normalise_layers
+    # Settings are read where they say something: what is read is what a study makes anew by.
     # The sites of a group share one importance, which norms of single layers would tear apart.
-    layers = layers and groups is None
-    bias = options.emptied_attention == "bias" or "heads" not in chosen.sites
-    full_ticket = Ticket.full(anatomy, chosen.kind, options.neuron_block, attention_bias=bias)
+    layers = bool(chosen.sites) and groups is None and _normalises(task, options)
+    bias = "heads" not in chosen.sites or options.emptied_attention == "bias"
+    block = options.neuron_block if "neurons" in chosen.sites else BLOCK
+    full_ticket = Ticket.full(anatomy, chosen.kind, block, attention_bias=bias)
     if chosen.kind == "weights":
         phases = weight_phases(WeightPruner(model, task, chosen, options, seed), anatomy)
     elif groups is not None:
@@ -120,6 +124,10 @@ def _plan(model: nn.Module, task: Task, method: str, options: SearchOptions, see
     else:
         phases = site_phases(full_ticket, options, layers)
     return _Plan(chosen, anatomy, full_ticket, groups, layers, phases)
+
+
+def _normalises(task: Task, options: SearchOptions) -> bool:
+    return task.normalise_layers if options.normalise_layers is None else options.normalise_layers
 
 
 @dataclass
@@ -220,7 +228,7 @@ class _Run:
         if self.retrain is not None:
             return self.retrain(cut.ticket)
         # The gradients of pruned heads can only be had where they are masked instead of gone.
-        cut_out = masked if self.options.normalise_over == "all" and "heads" in cut.ticket.sites else shrunk
+        cut_out = masked if "heads" in cut.ticket.sites and self.options.normalise_over == "all" else shrunk
         return cut_out(self.model, cut.ticket)
 
     def _log(self, phase: str, cut: Cut, evaluation: Evaluation, *, holds: bool, seconds: float) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.frozen_dict import FrozenDict
 from tombola.foundations.plurals import plural
-from tombola.tasks.data.splits import warn_of_shared_rows
+from tombola.tasks.data.splits import DEV, warn_of_shared_rows, with_dev
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Corpus:
     def from_rows(
         cls,
         train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
+        dev: Iterable[Mapping[str, object]] | None,
         columns: "Columns",
         *,
         regression: bool = False,
@@ -102,17 +102,21 @@ class Corpus:
     ) -> "Corpus":
         """A corpus from rows in memory: a `datasets.Dataset`, a `pandas.DataFrame`, or dictionaries.
 
-        The classes are those of the column's `datasets.ClassLabel` in training, else the labels that the
-        training rows have, numbers in numerical order and names in alphabetical order.
+        Without `dev`, a fifth of the rows judge. The classes are those of the column's `datasets.ClassLabel` in
+        training, else the labels that the training rows have, numbers in numerical order and names in alphabetical
+        order.
 
         Raises:
             TombolaError: a row lacks a column, a text or a label; a label is -1 where GLUE hides labels so,
                 is unseen in training, or is no number in regression; or what `Corpus` refuses.
         """
-        train, dev = records(train), records(dev)
-        names, splits = class_names(train, columns[2]), {"train": train, "dev": dev}
+        train = records(train)
+        # Those that judge are drawn once the rows are understood.
+        names, splits = class_names(train, columns[2]), {"train": train, "dev": train if dev is None else records(dev)}
         tables = {one: tabulate(rows, row_in(f"{name}, {one}"), columns, names) for one, rows in splits.items()}
         corpus = assemble(name, tables, classes=names, regression=regression)
+        if dev is None:
+            return cls(name, with_dev({"train": corpus.splits["train"]}, None, name), corpus.classes)
         warn_of_shared_rows(name, corpus.splits["train"], corpus.splits["dev"])
         return corpus
 
@@ -140,10 +144,19 @@ def records(rows: Any) -> Sequence[Mapping[str, object]]:
         raise TombolaError(f"rows are wanted, not splits by names; give them one by one, as {first!r}")
     if hasattr(rows, "iloc"):
         rows = rows.to_dict("records")
-    found = rows if hasattr(rows, "__getitem__") else list(rows)
+    if not isinstance(rows, Iterable):
+        raise TombolaError(f"rows are wanted: a Dataset, a DataFrame or dictionaries, not {rows!r:.80}")
+    found: Any = rows if hasattr(rows, "__getitem__") and hasattr(rows, "__len__") else list(rows)
     if len(found) and not isinstance(found[0], Mapping):
         raise TombolaError(f"a row is a dictionary of columns, as {{'text': ..., 'label': ...}}, not {found[0]!r:.80}")
     return cast(Sequence[Mapping[str, object]], found)
+
+
+def given_splits(train: Any, dev: Any) -> dict[str, Any]:
+    """Rows of `train` and, where any judge, `dev`: as they are given one by one, or both as a `DatasetDict`."""
+    if dev is None and isinstance(train, Mapping) and "train" in train and not all(map(_is_column, train.values())):
+        train, dev = train["train"], next((train[name] for name in DEV if name in train), None)
+    return {"train": train} if dev is None else {"train": train, "dev": dev}
 
 
 def _is_column(values: object) -> bool:

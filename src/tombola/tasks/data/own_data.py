@@ -19,10 +19,8 @@ from tombola.tasks.data.corpus import (
     tabulate,
 )
 from tombola.tasks.data.files import SUFFIXES, Row, is_rows, parquet_rows, read_table, records
-from tombola.tasks.data.splits import SHARE, draw, warn_of_shared_rows
+from tombola.tasks.data.splits import DEV, SHARE, draw, warn_of_shared_rows
 
-DEV = ("dev", "validation", "valid", "test")
-"""Names of splits that judge, the first there is."""
 _PAIRS = (
     ("text", "text_pair"),
     ("sentence1", "sentence2"),

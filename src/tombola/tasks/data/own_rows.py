@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.tasks.data import labelled_images, own_data, tagged_words
-from tombola.tasks.data.own_data import DEV
+from tombola.tasks.data.splits import DEV
 
 
 def columns_of(source: str, dataset_config: str | None = None) -> Sequence[str]:

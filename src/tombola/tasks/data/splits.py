@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from tombola.foundations.errors import TombolaError
 
+DEV = ("dev", "validation", "valid", "test")
+"""Names of splits that judge, the first there is."""
 SHARE = 0.2
 """Share of the training rows that judge, where there are no others."""
 

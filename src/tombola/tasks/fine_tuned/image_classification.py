@@ -12,10 +12,12 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from typing_extensions import override
 
 from tombola.checkpoints import loading
+from tombola.checkpoints.sources import IMAGE_PROCESSOR, check_holds
 from tombola.foundations import resources
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.columns import Column
+from tombola.tasks.data.corpus import given_splits
 from tombola.tasks.data.labelled_images import LabelledImages, read_rows
 from tombola.tasks.fine_tuned.classes import (
     balanced_weights,
@@ -37,7 +39,7 @@ def image_processor_of(source: str, *, trust_remote_code: bool = False) -> Any:
         TombolaError: it cannot be found.
     """
     path = loading.locate(source)
-    loading.check_holds(path, source, "image processor", ("*processor_config.json",), "images")
+    check_holds(path, source, *IMAGE_PROCESSOR)
     with loading.quiet(), loading.loading(source):
         return AutoImageProcessor.from_pretrained(path, trust_remote_code=trust_remote_code)
 
@@ -80,7 +82,7 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
     def from_rows(
         cls,
         train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
+        dev: Iterable[Mapping[str, object]] | None,
         processor: Any,
         *,
         image_column: str | None = None,
@@ -91,7 +93,8 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
         """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
-            train, dev: the rows: an image, its path, or its file's bytes, and a label.
+            train, dev: the rows: an image, its path, or its file's bytes, and a label. With None for `dev`, `train` may
+                be a `DatasetDict` with rows that judge; else a fifth of its rows judge, drawn with seed 0.
             processor: of the model.
             image_column, label_column: names of the columns; by default the usual ones, as on the command line.
             name: of the data.
@@ -101,7 +104,7 @@ class ImageClassificationTask(FineTunedTask[LabelledImages]):
             TombolaError: a column is missing, an image is none, or a class has no training image.
         """
         columns = Column(image_column, "image_column="), Column(label_column, "label_column=")
-        splits, (classes,) = cls.read({"train": train, "dev": dev}, *columns, name=name)
+        splits, (classes,) = cls.read(given_splits(train, dev), *columns, name=name)
         return cls(name, splits, classes, processor, FineTunedOptions(**options))
 
     @override

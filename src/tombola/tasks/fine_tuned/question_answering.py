@@ -82,7 +82,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         self._rows: list[Question] = [row for split in splits.values() for row in split.rows]
         self._gold = [row.gold for row in self._rows]
         # The same question may be in several splits, as held-out rows are.
-        self._numbers = {id(row): number for number, row in enumerate(self._rows)}
+        self._numbers = {row: number for number, row in enumerate(self._rows)}
         self._answerless = any(row.begin is None for row in self._rows)
         super().__init__(name, splits, tokenizer, score="answer_f1", pairs=True, options=options)
         if not self.tokenizer.is_fast:
@@ -127,7 +127,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
     @override
     def encode(self, split: str) -> list[dict[str, Any]]:
         rows = self.splits[split].rows
-        numbers = [self._numbers[id(row)] for row in rows]
+        numbers = [self._numbers[row] for row in rows]
         windows = self._windows(split)
         self._offsets |= {number: [places for _, places in of] for number, of in zip(numbers, windows, strict=True)}
         found, lost = list[dict[str, Any]](), 0
@@ -211,7 +211,7 @@ class QuestionAnsweringTask(TokenizedTask[Questions]):
         found = []
         for row in self.splits[self._split(split)].rows:
             begin = row.begin or 0
-            found.append([self._numbers[id(row)], begin, begin + len(row.gold.answers[0] if row.gold.answers else "")])
+            found.append([self._numbers[row], begin, begin + len(row.gold.answers[0] if row.gold.answers else "")])
         return np.array(found, dtype=np.int64)
 
     @override

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typing_extensions import override
 
-from tombola.checkpoints.sources import CONFIG, configuration
+from tombola.checkpoints.sources import CONFIG, IMAGE_PROCESSOR, TOKENIZER, check_holds, configuration
 from tombola.foundations.errors import TombolaError, one_line
 from tombola.foundations.settings import Count, Flag, ProperShare, Text, described, settings
 from tombola.tasks.data.glue import GLUE
@@ -163,6 +163,11 @@ class FineTunedRegime(Regime):
             return said
         if trained:
             _check_head(names, [kind], source)
+        if kind == "text-classification":
+            from tombola.metrics.scores import metric
+
+            for name in filter(None, (own.metric, own.search_metric)):
+                metric(name).check(regression=own.regression, classes=outputs or 0)
         if outputs is not None and any(_HEADS[kind] in name for name in names):
             with unreadable():
                 default = {place: f"LABEL_{place}" for place in range(said.get("num_labels", 2))}
@@ -174,6 +179,8 @@ class FineTunedRegime(Regime):
                     f"{source} was fine-tuned for another number of labels: it has {len(has)} outputs, and "
                     f"{outputs} are needed; start from a pre-trained model without an output layer"
                 )
+        if source == options.model and not trained:
+            check_holds(source, source, *(IMAGE_PROCESSOR if kind == "image-classification" else TOKENIZER))
         return said
 
     @override

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from tombola.metrics.scores import Metric, MetricFunction, metric
 from tombola.subnetworks.unread_tokens import first_token_alone
 from tombola.tasks.base import Batch, Output, Predictions
 from tombola.tasks.data.columns import Column, column_names
-from tombola.tasks.data.corpus import Corpus, Texts, records
+from tombola.tasks.data.corpus import Corpus, Texts, given_splits, records
 from tombola.tasks.data.own_data import choose
 from tombola.tasks.fine_tuned.classes import (
     balanced_weights,
@@ -50,7 +51,7 @@ class TextTask(TokenizedTask[Texts]):
     auto = AutoModelForSequenceClassification
 
     def __init__(
-        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | str, options: FineTunedOptions | None = None
+        self, corpus: Corpus, tokenizer: PreTrainedTokenizerBase | Path | str, options: FineTunedOptions | None = None
     ) -> None:
         options = options or FineTunedOptions()
         self._regression = corpus.regression
@@ -69,8 +70,8 @@ class TextTask(TokenizedTask[Texts]):
     def from_rows(
         cls,
         train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase | str,
+        dev: Iterable[Mapping[str, object]] | None,
+        tokenizer: PreTrainedTokenizerBase | Path | str,
         *,
         text_column: str | None = None,
         label_column: str | None = None,
@@ -82,7 +83,8 @@ class TextTask(TokenizedTask[Texts]):
         """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
-            train, dev: the rows; label names are read from `train`.
+            train, dev: the rows; label names are read from `train`. With None for `dev`, `train` may be a `DatasetDict`
+                with rows that judge; else a fifth of its rows judge, drawn with seed 0.
             text_column, text_pair_column, label_column: names of the columns; by default the usual ones, also of pairs,
                 as on the command line.
             regression: the label is a number to be met, not a class.
@@ -91,7 +93,8 @@ class TextTask(TokenizedTask[Texts]):
         Raises:
             TombolaError: a row lacks a column or has a label that training does not.
         """
-        train = records(train)
+        given = given_splits(train, dev)
+        train = records(given["train"])
         columns = choose(
             column_names(train),
             Column(text_column, "text_column="),
@@ -99,7 +102,7 @@ class TextTask(TokenizedTask[Texts]):
             Column(label_column, "label_column="),
             name,
         )
-        corpus = Corpus.from_rows(train, dev, columns, regression=regression, name=name)
+        corpus = Corpus.from_rows(train, given.get("dev"), columns, regression=regression, name=name)
         return cls(corpus, tokenizer, FineTunedOptions(**options))
 
     @property
@@ -196,17 +199,10 @@ class TextTask(TokenizedTask[Texts]):
 
     @override
     def brief_passes(self, model: nn.Module) -> contextlib.AbstractContextManager[object]:
-        inputs, _ = self.collate("train", np.arange(min(4, self.size("train"))))
-        if inputs["input_ids"].shape[1] < 2:
-            return contextlib.nullcontext()
-        given = {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}
-
-        def logits() -> Tensor:
-            with known_padding(model, given) as known:
-                found: Tensor = model(**known).logits
-            return found
-
-        return first_token_alone(model, logits)
+        first = np.arange(min(4, self.size("train")))
+        inputs, targets = self.collate("train", first)
+        few = Batch(first, {name: tensor.to(device_of(model)) for name, tensor in inputs.items()}, targets)
+        return first_token_alone(model, lambda: self._logits(model, few))
 
     @override
     def encode(self, split: str) -> list[dict[str, list[int]]]:

@@ -77,7 +77,7 @@ class TextToTextTask(TokenizedTask[TextPairs]):
     def measure(self, given: str | Metric | MetricFunction) -> Metric:
         name = metric_name("metric of texts that are written", given, METRICS)
         if name in ROUGE:
-            return rouge(name, lambda ids: str(self.tokenizer.decode(ids, skip_special_tokens=True)))
+            return rouge(name, functools.partial(_text, self._preprocessor))
         return EXACT_MATCH if name == "exact_match" else TOKEN_ACCURACY
 
     @override
@@ -180,3 +180,7 @@ class TextToTextTask(TokenizedTask[TextPairs]):
         found: Tensor = generate(**inputs, generation_config=plain)[:, 1:]
         ends = found == end
         return found.where(ends.cumsum(1) - ends.long() == 0, NOTHING)
+
+
+def _text(tokenizer: Any, ids: list[int]) -> str:
+    return str(tokenizer.decode(ids, skip_special_tokens=True))

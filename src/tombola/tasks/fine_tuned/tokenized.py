@@ -1,6 +1,7 @@
 """Fine-tuned tasks whose rows are read by a tokenizer."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from typing_extensions import override
 from tombola.checkpoints import loading
 from tombola.foundations.errors import TombolaError
 from tombola.tasks.data.columns import Column
+from tombola.tasks.data.corpus import given_splits
 from tombola.tasks.data.splits import S
 from tombola.tasks.fine_tuned.fine_tuned_task import FineTunedOptions, FineTunedTask
 from tombola.tasks.padding import first_position, position_table
@@ -33,14 +35,16 @@ class TokenizedTask(FineTunedTask[S]):
         self,
         name: str,
         splits: Mapping[str, S],
-        tokenizer: PreTrainedTokenizerBase | str,
+        tokenizer: PreTrainedTokenizerBase | Path | str,
         *,
         score: str,
         pairs: bool = False,
         options: FineTunedOptions,
     ) -> None:
-        if isinstance(tokenizer, str):
-            tokenizer = loading.tokenizer_of(tokenizer, trust_remote_code=options.trust_remote_code)
+        if isinstance(tokenizer, str | Path):
+            tokenizer = loading.tokenizer_of(str(tokenizer), trust_remote_code=options.trust_remote_code)
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise TombolaError(f"the model's tokenizer is wanted, or its folder or name, not {tokenizer!r:.80}")
         super().__init__(name, splits, tokenizer, score=score, options=options)
         self.tokenizer = tokenizer
         self.max_length = min(options.max_length, tokenizer.model_max_length)
@@ -60,8 +64,8 @@ class TokenizedTask(FineTunedTask[S]):
     def from_rows(
         cls,
         train: Iterable[Mapping[str, object]],
-        dev: Iterable[Mapping[str, object]],
-        tokenizer: PreTrainedTokenizerBase | str,
+        dev: Iterable[Mapping[str, object]] | None,
+        tokenizer: PreTrainedTokenizerBase | Path | str,
         *,
         text_column: str | None = None,
         label_column: str | None = None,
@@ -71,7 +75,8 @@ class TokenizedTask(FineTunedTask[S]):
         """A task from rows in memory: two `datasets.Dataset` or `pandas.DataFrame`, or lists of dictionaries.
 
         Args:
-            train, dev: the rows.
+            train, dev: the rows. With None for `dev`, `train` may be a `DatasetDict` with rows that judge; else a
+                fifth of its rows judge, drawn with seed 0.
             tokenizer: of the model, or the name of that.
             text_column, label_column: names of the columns of what is read (text, words, question) and of what is to
                 be predicted (label, tags, answers, target); by default the usual ones, as on the command line.
@@ -82,7 +87,7 @@ class TokenizedTask(FineTunedTask[S]):
             TombolaError: a column is missing, or a row is not of this type.
         """
         columns = Column(text_column, "text_column="), Column(label_column, "label_column=")
-        splits, classes = cls.read({"train": train, "dev": dev}, *columns, name=name)
+        splits, classes = cls.read(given_splits(train, dev), *columns, name=name)
         made: Any = cls
         task: Self = made(name, splits, *classes, tokenizer, FineTunedOptions(**options))
         return task

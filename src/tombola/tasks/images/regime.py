@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import override
 
-from tombola.checkpoints.sources import configuration
-from tombola.foundations.errors import TombolaError
+from tombola.checkpoints.sources import check_diffusers
+from tombola.foundations.errors import TombolaError, check_folder
 from tombola.foundations.settings import Count, Text, described, settings
 from tombola.tasks.images.digit_networks import PRESETS
 from tombola.tasks.regime import Preset, Regime, RegimeSettings, TaskOptions, changed
@@ -124,13 +124,9 @@ class ImageRegime(Regime):
             if trained:
                 raise TombolaError(f"{source} is a network without weights; give the folder of a trained one")
             return {}
-        said = configuration(source)
-        if said and "_class_name" not in said:
-            kind = said.get("model_type", "model")
-            raise TombolaError(
-                f"{source} holds a {kind} of another library, which is no model of diffusers; give one that is"
-            )
-        return said
+        if own.data is not None:
+            check_folder(Path(own.data).expanduser(), "give the folder of your images as --data")
+        return check_diffusers(source)
 
     @override
     def open(self, options: TaskOptions, own: ImageSettings, name: str) -> "Task":

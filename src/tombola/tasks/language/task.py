@@ -170,9 +170,9 @@ class LanguageTask(Task):
     def open(
         cls,
         source: str,
-        abilities: Sequence[str] = catalog.DEFAULT,
+        abilities: Sequence[str] | str = catalog.DEFAULT,
         *,
-        text_file: Path | None = None,
+        text_file: Path | str | None = None,
         rows: int | None = None,
         seed: int = 0,
         **options: Any,
@@ -196,6 +196,8 @@ class LanguageTask(Task):
         with loading.quiet(), loading.loading(source):
             config = AutoConfig.from_pretrained(path, trust_remote_code=trust)
         _check_kind(source, config)
+        abilities = [abilities] if isinstance(abilities, str) else abilities
+        text_file = None if text_file is None else Path(text_file)
         if text_file is not None:
             abilities = [f"{name}={text_file}" if name == "language-modelling" else name for name in abilities]
         opened = catalog.open_abilities(abilities, rows=rows, seed=seed, trusted=trust)
