@@ -1,5 +1,6 @@
 """Form that asks for a folder, on a page that has none yet."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -7,7 +8,12 @@ from urllib.parse import quote
 from nicegui import ui
 
 from tombola.app.parts import box, button, error_line, field, html, show
+from tombola.app.start_page import RUNS, studies_in
+from tombola.checkpoints.sources import PIPELINE
+from tombola.foundations.errors import TombolaError
 from tombola.report.html.elements import element, join
+from tombola.study.study_record import read_record
+from tombola.tasks.registry import regime_of
 
 
 class FolderForm:
@@ -39,6 +45,24 @@ class FolderForm:
             show(self._wrong, "type the path of a folder on this machine")
         else:
             ui.navigate.to(address(self._path, Path(self._typed.strip()).expanduser()))
+
+
+PATHS = {"images": "/images", "language": "/language"}
+"""Name of a regime → page of its studies; of others the first page."""
+
+
+def path_of(study: Path) -> str:
+    """Page of a study, or of a pipeline; the first one of what is neither, where it is said what is wrong."""
+    if (study / PIPELINE).is_file():
+        return PATHS["images"]
+    with contextlib.suppress(TombolaError, KeyError, TypeError):
+        return PATHS.get(regime_of(read_record(study)["config"]["task"]).name, "/")
+    return "/"
+
+
+def studies_for(path: str) -> Sequence[Path]:
+    """Studies at hand that a page shows."""
+    return [one for one in studies_in(RUNS) if path_of(one) == path]
 
 
 def address(path: str, folder: Path) -> str:

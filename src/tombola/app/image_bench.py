@@ -46,9 +46,7 @@ class ImageBench(NetworkBench):
         assert isinstance(self.task, GeneratesImages)
         return self.task
 
-    def draw(
-        self, method: str, name: str, *, seed: int = 0, count: int = 8, progress: Progress | None = None
-    ) -> Drawn:
+    def draw(self, method: str, name: str, *, seed: int = 0, count: int = 8, progress: Progress | None = None) -> Drawn:
         """Images of a network, from noise that is the same for every network of the study.
 
         Args:

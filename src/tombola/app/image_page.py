@@ -15,6 +15,7 @@ from tombola.app.numbers import whole
 from tombola.app.parts import box, button, error_line, field, fill, html, in_thread, show
 from tombola.app.pipeline_bench import PipelineBench
 from tombola.app.search_choice import SearchChoice
+from tombola.checkpoints.sources import PIPELINE
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.slug import slug
 from tombola.report.html.elements import Html, element, join
@@ -161,7 +162,9 @@ def _figure(one: Choice, drawn: Drawn) -> Html:
         element("h3", one.title),
         element("img", src=address, alt=f"Drawn by: {one.title}"),
         element("figcaption", f"{drawn.seconds:.2f} s · {memory}"),
-        element("a", "Save as PNG", href=address, download=f"{slug(one.name)}.png", aria_label=f"Save as PNG: {one.title}"),
+        element(
+            "a", "Save as PNG", href=address, download=f"{slug(one.name)}.png", aria_label=f"Save as PNG: {one.title}"
+        ),
     )
 
 
@@ -175,4 +178,4 @@ def open_images(folder: Path) -> ImageBench | PipelineBench:
     Raises:
         TombolaError: it is neither, or cannot be opened.
     """
-    return (PipelineBench if (folder / "model_index.json").is_file() else ImageBench).open(folder)
+    return (PipelineBench if (folder / PIPELINE).is_file() else ImageBench).open(folder)

@@ -1,7 +1,9 @@
 """Section that answers whether a pipeline fits on a card of a given size."""
 
-from tombola.app.memory_answer import fit_table, fits
-from tombola.app.numbers import number
+from collections.abc import Sequence
+
+from tombola.app.memory_answer import Fit, fit_table, fits
+from tombola.app.numbers import number, whole
 from tombola.app.parts import box, button, error_line, field, fill, html, in_thread, show
 from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 
@@ -23,7 +25,9 @@ class MemorySection:
                     field("Images at once", lambda text: self._keep(images=text), inputmode="numeric"),
                 ]
                 button("Reckon", self._reckon)
-            self._table = html("", class_="scroll", tabindex="0", role="region", aria_label="Memory, and whether it fits")
+            self._table = html(
+                "", class_="scroll", tabindex="0", role="region", aria_label="Memory, and whether it fits"
+            )
 
     def begin(self) -> None:
         """Fill the fields, once the browser has them."""
@@ -39,5 +43,6 @@ class MemorySection:
         found = await in_thread(self._wrong, self._asked)
         show(self._table, "" if found is None else fit_table(found))
 
-    def _asked(self):  # type: ignore[no-untyped-def]
-        return fits(self._model.strip(), number("card's memory", self._card), int(number("images", self._images)))
+    def _asked(self) -> Sequence[Fit]:
+        card, images = number("the card's memory", self._card), whole("Images at once", self._images)
+        return fits(self._model.strip(), card, images)

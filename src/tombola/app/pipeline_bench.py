@@ -44,7 +44,7 @@ class PipelineBench:
             raise TombolaError(f"a {self.title} draws from {sorted(more)[0]}, which cannot be given here")
         denoiser = next((getattr(pipeline, part) for part in PARTS if getattr(pipeline, part, None) is not None), None)
         if denoiser is None or "num_inference_steps" not in given:
-            raise TombolaError(f"a {self.title} has no denoiser that draws step by step; give the folder of one that has")
+            raise TombolaError(f"a {self.title} has no denoiser that draws step by step; give another pipeline")
         self._denoiser: nn.Module = denoiser
         self.classes: int | None = getattr(denoiser.config, "num_embeds_ada_norm", None) if self.takes else None
         self.steps = int(given["num_inference_steps"].default)
@@ -60,7 +60,8 @@ class PipelineBench:
         pipeline: Any = load_pipeline(folder)
         pipeline.set_progress_bar_config(disable=True)
         bench = cls(pipeline, folder)
-        pipeline.to(resolve_device("auto"))
+        if (device := resolve_device("auto")).type != "cpu":
+            pipeline.to(device)
         return bench
 
     def draw(self, given: str = "", *, steps: int, seed: int = 0, progress: Progress | None = None) -> Drawn:
@@ -100,5 +101,7 @@ class PipelineBench:
             if not (text.isascii() and text.isdecimal()) or (self.classes is not None and int(text) >= self.classes):
                 last = "" if self.classes is None else f" to {self.classes - 1}"
                 raise TombolaError(f"type the number of a class, from 0{last}")
-            return {"class_labels": [int(text)]}
+            # diffusers guides by the class 1000 as that of none, whatever the model's is.
+            unguided = {} if self.classes in (None, 1000) else {"guidance_scale": 1.0}
+            return {"class_labels": [int(text)], **unguided}
         return {}

@@ -234,7 +234,7 @@ class ImageTask(Task):
             return self._sample(model, noise.to(device_of(model))).cpu()
 
     def image_grid(self, model: nn.Module | None, *, first: int = 0, count: int = 40) -> bytes | None:
-        """Sheet of samples, at most as many as `dev` has, or real images, if grey or coloured; see `GeneratesImages`."""
+        """Sheet of at most as many samples as `dev` has, or real images, if grey or coloured; see `GeneratesImages`."""
         count = min(count, self.size("dev"))
         images = self.images("dev").pixels[:count] if model is None else self.draw(model, count, first)
         return contact_sheet(images) if images.shape[1] in (1, 3) else None
