@@ -16,6 +16,10 @@ __all__ = ["chromium"]
 METHOD = "heads+channels"
 
 
+BEGUN = "[...document.querySelectorAll('input')].filter((one) => one.value === '0').length > 0"
+"""The page has filled its fields, and fills them no more."""
+
+
 def shown(page: Any, model: str) -> bytes:
     address = page.locator(f"figure[data-model='{model}'] img").get_attribute("src")
     return base64.b64decode(address.partition(",")[2])
@@ -31,8 +35,9 @@ def test_images_are_the_librarys(tmp_path: Path, chromium: Any) -> None:
         page = one.page
         page.goto(app.address)
         page.get_by_role("heading", name="tiny-unet on Digits").wait_for()
+        page.wait_for_function(BEGUN)
         page.get_by_label("Seed").fill("3")
-        page.get_by_label("Images", exact=True).fill("4")
+        page.get_by_label("Number of images").fill("4")
         page.wait_for_timeout(400)
         page.get_by_role("button", name="Draw").click()
         page.locator("figure[data-model=bad] img").wait_for()
@@ -53,6 +58,7 @@ def test_images_are_the_librarys(tmp_path: Path, chromium: Any) -> None:
         page.get_by_role("alert").get_by_text("Seed is a number").wait_for()
 
         page.goto(f"{app.home}images?study={folder}")
+        page.wait_for_function(BEGUN)
         page.get_by_label("Class").fill("3")
         page.get_by_label("Steps").fill("2")
         page.wait_for_timeout(400)

@@ -29,7 +29,7 @@ class ImagesPage:
 
     def __init__(self, bench: ImageBench) -> None:
         self._bench = bench
-        self._typed = {"Seed": "0", "Images": "8"}
+        self._typed = {"Seed": "0", "Number of images": "8"}
         html(bench.title, "h1")
         facts = f"{bench.images.steps} steps an image · seed {bench.seed_folder.seed} of the study"
         html(facts, "p", class_="facts")
@@ -116,7 +116,7 @@ class Gallery:
         self._wrong, self._turn = wrong, 0
         self._done: tuple[int, int] = (0, 0)
         self._drawing: ui.html | None = None
-        self._place = box("section", class_="gallery", aria_label="Images")
+        self._place = box("section", class_="gallery", aria_label="What was drawn")
         ui.timer(0.2, self._tick)
 
     async def fill(self, choices: Sequence[Choice], draw: Draw) -> None:
