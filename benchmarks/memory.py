@@ -49,12 +49,12 @@ _MINILM: dict[str, Any] = {
     "max_length": 128,
     "heads_step": 0.5,
     "mlps_step": 3,
-    "weights_step": 0.4,
+    "weights_step": 0.8,
 }
 _SMOLLM2: dict[str, Any] = {
     "task": "understanding",
     "methods": ("heads", "mlps", "weights", "wanda"),
-    "dev_rows": 40,
+    "dev_rows": 20,
     "heads_step": 0.5,
     "mlps_step": 15,
     "sparsities": (0.3, 0.6),
@@ -77,7 +77,7 @@ def long_texts(folder: Path, **rows: int) -> Path:
 
 def study_of(model: str, home: Path) -> Study:
     """The study whose steps are measured."""
-    own = {**_MINILM, "task": str(long_texts(home / "long", train=96, dev=128))} if model == "minilm" else _SMOLLM2
+    own = {**_MINILM, "task": str(long_texts(home / "long", train=64, dev=64))} if model == "minilm" else _SMOLLM2
     return Study(StudyConfig.of("quick", **_COMMON, **own), out=home / model)
 
 

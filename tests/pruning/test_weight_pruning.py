@@ -371,3 +371,14 @@ def test_calibration_on_one_token_is_said() -> None:
 def test_strings_are_no_calibration_yet(given: Any) -> None:
     with pytest.raises(TombolaError, match="batches of token ids, not strings; encode it first"):
         calibration_inputs(given, nn.Linear(2, 2))
+
+
+def test_padding_beside_one_token_is_not_taken_for_text() -> None:
+    given = {"input_ids": torch.tensor([[7, 7, 0, 0]]), "attention_mask": torch.tensor([[1, 1, 0, 0]])}
+    model = ZOO["bert"].make()
+    with pytest.warns(UserWarning, match="one token again and again"):
+        prune_weights(model, WeightCut("wanda", 0.5), calibration=[given])
+    with pytest.raises(TombolaError, match="the calibration text is padding alone"):
+        prune_weights(
+            model, WeightCut("wanda", 0.5), calibration=[{**given, "attention_mask": 0 * given["attention_mask"]}]
+        )

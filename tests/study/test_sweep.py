@@ -199,7 +199,7 @@ def test_a_pass_is_timed_once_for_all_studies_of_a_model_and_a_task(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timed: list[object] = []
-    monkeypatch.setattr("tombola.study.study._SECONDS", {})
+    monkeypatch.setattr("tombola.study.study.PASS_SECONDS", {})
 
     def timing(_: object, task: Task, __: object) -> float:
         timed.append(task)

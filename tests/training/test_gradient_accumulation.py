@@ -79,5 +79,5 @@ def test_a_batch_of_many_tokens_goes_in_parts_on_a_cpu_and_comes_to_the_same(mon
     for kind, values in at_once.importance.sites.items():
         torch.testing.assert_close(parts.importance[kind], values)
     batch = next(task.batches("train", 16))
-    assert batch.parts_on(torch.device("cpu")) > 1
-    assert batch.parts_on(torch.device("cuda")) == 1
+    assert batch.parts_for(model, torch.device("cpu")) > 1
+    assert batch.parts_for(model, torch.device("cuda")) == 1

@@ -61,7 +61,7 @@ def say(text: str, *, stderr: bool = False) -> None:
         print(printable(text), file=sys.stderr)
         return
     console = Console(stderr=stderr, markup=False, emoji=False)
-    console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="ignore")
+    console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="fold")
 
 
 def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:

@@ -188,6 +188,12 @@ def check_choice(what: str, value: object, choices: Iterable[object], *, setting
         raise TombolaError(f"{place}{unknown(what, value, known)}")
 
 
+def check_type(what: str, value: object, kind: type, example: str) -> None:
+    """Raise a TombolaError, with an example of what is wanted, where a value is of another type."""
+    if not isinstance(value, kind):
+        raise TombolaError(f"{what} must be of the type {kind.__name__}, as {example}, not {value!r:.80}")
+
+
 def check_number(what: str, value: object, low: float, high: float = math.inf, *, whole: bool = False) -> None:
     """Refuse a value that is no number from `low` to `high`, or no whole one.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import TombolaError, check_type
 from tombola.tasks.base import Batch
 from tombola.tasks.padding import padded_right
 
@@ -28,14 +28,19 @@ def calibration_inputs(calibration: Calibration | None, model: nn.Module) -> lis
         raise TombolaError("this method looks at activations: give it calibration text")
     if isinstance(calibration, Tensor | Mapping):
         calibration = [calibration]
+    check_type(
+        "the calibration text", calibration, Iterable, "[tokenizer(text, return_tensors='pt') for text in texts]"
+    )
     found = [given for one in calibration if (given := _inputs(one)) and all(t.numel() for t in given.values())]
     found = [padded_right(given) for given in found]
     if not found:
         raise TombolaError("the calibration text is empty; give at least one batch with tokens")
     for given in found:
         _check(given, model)
-    ids = [given["input_ids"] for given in found if "input_ids" in given]
-    if len(ids) == len(found) and all(bool((one == ids[0].flatten()[0]).all()) for one in ids):
+    ids = [_real(given) for given in found if "input_ids" in given]
+    if len(ids) == len(found) and not any(one.numel() for one in ids):
+        raise TombolaError("the calibration text is padding alone; give at least one batch with tokens")
+    if len(ids) == len(found) and len({token for one in ids for token in one.unique().tolist()}) == 1:
         warnings.warn(
             "the calibration text is one token again and again, which says nothing of real inputs; give text",
             stacklevel=2,
@@ -73,6 +78,12 @@ def _inputs(one: Batch | Mapping[str, Tensor] | Tensor) -> Mapping[str, Tensor]:
     if not isinstance(one, Batch):
         return {"input_ids": one} if isinstance(one, Tensor) else one
     return one.calibration_inputs
+
+
+def _real(given: Mapping[str, Tensor]) -> Tensor:
+    """Token ids that are no padding, [tokens]."""
+    ids, mask = given["input_ids"], given.get("attention_mask")
+    return ids[mask.bool()] if mask is not None and mask.shape == ids.shape else ids.flatten()
 
 
 def _check(given: Mapping[str, Tensor], model: nn.Module) -> None:

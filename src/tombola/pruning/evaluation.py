@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.parameters import device_of
 from tombola.foundations.atomic_files import write_bytes
-from tombola.foundations.errors import TombolaError, check_choice, check_number, memory_errors, reading
+from tombola.foundations.errors import TombolaError, check_choice, check_number, check_type, memory_errors, reading
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
 from tombola.foundations.progress import SILENT, Progress, shown
@@ -145,8 +145,7 @@ def evaluate(
     """
     if not isinstance(subnetwork, Subnetwork):
         raise TombolaError("evaluate takes a subnetwork, as retrain gives it; for a model there is tombola.score")
-    if not isinstance(task, Task):
-        raise TombolaError(f"a task is wanted, as TextTask.from_rows(train, dev, tokenizer) makes it, not {task!r:.80}")
+    check_type("the task", task, Task, "TextTask.from_rows(train, dev, tokenizer)")
     options = options.showing(progress)
     if importance and task.importance_split not in (None, options.split):
         scored = evaluate(subnetwork, task, options)
@@ -159,9 +158,6 @@ def evaluate(
         stack.callback(model.train, model.training)
         model.eval()
         options = options.showing(stack.enter_context(shown(options.progress, options.split, task.size(options.split))))
-        if not importance or IMPORTANCES.is_ours(options.importance):
-            # Others may look at all that a pass computes.
-            stack.enter_context(task.brief_passes(model))
         passes = stack.enter_context(contextlib.closing(_passes(subnetwork, task, options, outputs, ranked=importance)))
         if importance:
             sites = RankedSites(subnetwork, task, options.split, groups, passes)
@@ -200,6 +196,9 @@ def _passes(
     """
     model, device, gates = subnetwork.model, device_of(subnetwork.model), None
     with contextlib.ExitStack() as stack:
+        # Rankings of others may look at all that a pass computes.
+        if not ranked or IMPORTANCES.is_ours(options.importance):
+            stack.enter_context(task.brief_passes(model))
         if ranked or subnetwork.gated:
             values = subnetwork.ticket if subnetwork.gated else subnetwork.present
             gates = stack.enter_context(attach(model, subnetwork.anatomy, subnetwork.present, values))
@@ -207,9 +206,8 @@ def _passes(
         stack.enter_context(autocast(device, options.precision))
         batches = task.packed_batches if gates is None else task.batches
         read = batches(options.split, options.batch_size)
-        # Activations stay for a backward pass, of as few examples as serve.
-        if ranked and options.importance not in BY_BATCH:
-            read = (part for batch in read for part in _parts(batch, device))
+        if not (ranked and options.importance in BY_BATCH):
+            read = (part for batch in read for part in _parts(batch, model, device, ranked=ranked))
         for batch in read:
             moved = on_device(batch, model)
             if gates is not None:
@@ -221,8 +219,9 @@ def _passes(
             options.receiver.advance(len(batch.indices))
 
 
-def _parts(batch: Batch, device: torch.device) -> Iterator[Batch]:
-    number = batch.parts_on(device)
+def _parts(batch: Batch, model: nn.Module, device: torch.device, *, ranked: bool) -> Iterator[Batch]:
+    # Examples that share rows are read together, where nothing is kept for a backward pass.
+    number = batch.parts_for(model, device) if ranked or type(batch).take is Batch.take else 1
     for places in np.array_split(np.arange(len(batch.indices)), number):
         yield batch.take(places) if number > 1 else batch
 

@@ -242,7 +242,7 @@ class WeightCut:
             raise TombolaError(f"{criterion} compares weights of a {' or '.join(scopes)}, not {scope!r}")
         if sparsity is not None:
             check_number("the share of weights to remove", sparsity, 0, 1)
-        shape = None if pattern is None else WeightPattern.parse(pattern)
+        shape = None if pattern is None else WeightPattern.parse(str(pattern))
         if shape is not None:
             if scope is not None:
                 raise TombolaError(f"{pattern} compares weights within its groups: leave the scope out")

@@ -22,8 +22,9 @@ from tombola.tasks.base import Task
 
 COPIES = 6
 """Parameters that a worker holds, in models: the full one, the one that trains, its gradients, two moments, a copy."""
-IMPORTS = 600_000_000
-"""Bytes that a worker takes for PyTorch and the data."""
+BESIDE = 900_000_000
+"""Bytes that a worker takes beside its models: PyTorch, the data, the activations of a part of a batch. With the copies
+it is what `benchmarks/memory.py` sees, and a little more."""
 WORTH = 1e11
 """Forward passes of an example times parameters below which a study is over about as soon as workers have started."""
 THREADS_POWER = 0.5
@@ -37,7 +38,7 @@ def worker_count(steps: Sequence[StudyStep], parameters: int) -> int:
     if cost * parameters < WORTH:
         return 1
     cores = resources.cores()
-    fit = int(resources.memory() // (COPIES * 4 * parameters + IMPORTS))
+    fit = int(resources.memory() // (COPIES * 4 * parameters + BESIDE))
     return min(
         range(1, max(1, min(cores, fit, len(left))) + 1),
         # Of equals the smallest number, which leaves each the most threads.

@@ -108,7 +108,12 @@ class StepRunner:
         if self._context is not None and self._context is not step.context:
             self._context.release()
         self._context = step.context
-        step(progress)
+        # What steps before this one have freed lies in pieces into which its tensors would not fit.
+        resources.return_freed_memory()
+        try:
+            step(progress)
+        finally:
+            resources.return_freed_memory()
 
 
 class Failures:

@@ -58,7 +58,7 @@ ASKED_FOR = frozenset(ANALYSES) - frozenset(StudyConfig().analyses)
 """Analyses that take so long that they say so first."""
 
 
-_SECONDS: dict[str, float] = {}
+PASS_SECONDS: dict[str, float] = {}
 """Seconds of a pass, by what it is of."""
 
 CHANGED = (
@@ -407,10 +407,10 @@ class Study(Shown):
         values = self.config.inputs(self._identity, self.seeds[0])
         read = {name: values.get(name) for name in {*self._read, "model"}}
         key = json.dumps([str(self.device), precision, read], sort_keys=True)
-        if self._by_hand or key not in _SECONDS:
+        if self._by_hand or key not in PASS_SECONDS:
             model = task.load(self.config.model, seed=0).to(self.device)
-            _SECONDS[key] = pass_seconds(model, task, precision)
-        return _SECONDS[key]
+            PASS_SECONDS[key] = pass_seconds(model, task, precision)
+        return PASS_SECONDS[key]
 
     def worker_count(self, steps: Sequence[StudyStep]) -> int:
         """Number of workers that run the steps; 1 for this process."""

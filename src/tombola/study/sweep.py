@@ -194,7 +194,7 @@ class Sweep(Shown):
                 raise TombolaError(f"{self.out} holds another sweep, {self._other(label, place)}")
 
     def _other(self, label: str, place: Path) -> str:
-        """What is other about a study that another sweep began, and what to do."""
+        """Difference of a study that another sweep began, and what to do."""
         if label not in self.studies:
             return (
                 f"which has {label or place.name!r}, and this grid has not; put it back beside what is new, as a grid "

@@ -11,7 +11,7 @@ from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import refuse_offloaded
 from tombola.architectures.removal import removal_of
-from tombola.foundations.errors import TombolaError
+from tombola.foundations.errors import check_type
 from tombola.subnetworks.pruned_model import add_ticket, forget_tickets, keep_sparse, sparse_ticket, tickets_of
 from tombola.subnetworks.structured_removal import remove, restore
 from tombola.tickets.kinds import BLOCK, TicketKind
@@ -65,7 +65,7 @@ def masked(model: nn.Module, ticket: Ticket) -> Subnetwork:
     Raises:
         TombolaError: the ticket is for another architecture.
     """
-    _check(ticket)
+    check_type("the ticket", ticket, Ticket, "Ticket.load(folder)")
     anatomy = dissect(model)
     ticket.check(anatomy)
     if ticket.kind != "weights":
@@ -93,17 +93,12 @@ def shrunk(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Subnetwor
     Raises:
         TombolaError: the ticket is for another architecture.
     """
-    _check(ticket)
+    check_type("the ticket", ticket, Ticket, "Ticket.load(folder)")
     if ticket.kind == "weights":
         return masked(model, ticket)
     copied = structural_copy(model)
     anatomy = cut(copied, ticket, empty=empty)
     return Subnetwork(copied, anatomy, ticket, ticket)
-
-
-def _check(ticket: object) -> None:
-    if not isinstance(ticket, Ticket):
-        raise TombolaError(f"a ticket is wanted, as tombola.Ticket.load(folder) reads it, not {ticket!r:.80}")
 
 
 def cut(model: nn.Module, ticket: Ticket, *, empty: bool = True) -> Anatomy:

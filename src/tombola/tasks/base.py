@@ -1,6 +1,7 @@
 """Tasks as the rest of Tombola sees them: data in batches, a loss per example, and a score."""
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +27,10 @@ Predictions = NDArray[np.int64] | NDArray[np.float64]
 [examples, answers] where an example has several, padded with `tombola.metrics.scores.NOTHING`."""
 
 
-TOKENS_AT_ONCE = 1024
-"""Tokens, padding included, whose activations a backward pass on a CPU keeps: more are no faster there."""
+TOKENS_AT_ONCE, VALUES_AT_ONCE = 1024, 2**23
+"""Tokens, padding included, that pass a model at once on a CPU, where more are no faster; and values of the hidden
+states of all its layers, of which a larger model has more for each token: a backward pass keeps about twenty times as
+many."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,16 @@ class Batch:
         """Tokens, padding included; none of images, which a normalisation may see as a whole."""
         return sum(tensor.numel() for name, tensor in self.inputs.items() if name.endswith("input_ids"))
 
-    def parts_on(self, device: torch.device) -> int:
+    def parts_for(self, model: nn.Module, device: torch.device) -> int:
         """Number of parts by which the activations of each are few enough on a device, see `TOKENS_AT_ONCE`."""
-        examples = len(self.indices)
+        examples, config = len(self.indices), getattr(model, "config", None)
         takes = type(self).take is not Batch.take or all(len(tensor) == examples for tensor in self.inputs.values())
-        needed = -(-self.tokens // TOKENS_AT_ONCE) if device.type == "cpu" and takes else 1
-        return max(1, min(needed, examples))
+        if device.type != "cpu" or not takes:
+            return 1
+        sizes = [getattr(config, name, None) for name in ("hidden_size", "num_hidden_layers")]
+        values = math.prod(size if isinstance(size, int) and size > 0 else 1 for size in sizes)
+        most = min(TOKENS_AT_ONCE, max(128, VALUES_AT_ONCE // values))
+        return max(1, min(-(-self.tokens // most), examples))
 
     @property
     def calibration_inputs(self) -> Mapping[str, Tensor]:

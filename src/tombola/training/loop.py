@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tombola.architectures.dissect import dissect
 from tombola.architectures.parameters import refuse_offloaded
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.errors import TombolaError, check_type, memory_errors
 from tombola.foundations.launcher import process_count
 from tombola.foundations.plurals import plural
 from tombola.foundations.precision import Precision, autocast
@@ -65,6 +65,7 @@ def train(
     """
     # A parameter's own hooks, which keep its zeros, are not those of its shards.
     masks = _masks(model, sparse_ticket(model)) if process_count() > 1 else {}
+    check_type("the recipe", recipe or Recipe(), Recipe, "Recipe(epochs=3)")
     _train(model, task, recipe or Recipe(), masks, seed, first_step, at_step, precision, keep, progress)
 
 
@@ -86,14 +87,12 @@ def _train(
     total = recipe.steps(task.size("train"))
     _check_reached("rewind to", first_step, total)
     _check_reached("save", 0 if at_step is None else at_step[0], total)
-    training = model.training
-    model.train()
     with contextlib.ExitStack() as stack:
-        stack.callback(model.train, training)
+        stack.callback(model.train, model.training)
+        model.train()
         replica = Replica(model, task, functools.partial(_optimizer, recipe), precision)
         stack.enter_context(gradient_checkpointing(replica.model, recipe.gradient_checkpointing))
-        if replica.count == 1:
-            stack.enter_context(task.brief_passes(replica.model))
+        stack.enter_context(replica.brief_passes())
         device, masked = replica.device, replica.masks(masks)
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         counted = stack.enter_context(shown(progress, "training", task.size("train") * recipe.epochs))
@@ -201,6 +200,7 @@ def retrain(
     keep_sparse(part.model, sparse_ticket(part.model))
     mask_ticket = ticket if ticket.kind == "weights" else None
     recipe = recipe or Recipe()
+    check_type("the recipe", recipe, Recipe, "Recipe(epochs=3)")
     if low_rank is None:
         masks = _masks(part.model, mask_ticket)
         for name, mask in _masks(part.model, sparse_ticket(part.model)).items():

@@ -57,6 +57,7 @@ class Replica:
             self.model, self._rows = with_used_rows(model)
         else:
             self.model = _over_same_weights(model) if self.sharded else model
+        self._task = task
         self._losses: Any = _Losses(self.model, task)
         self.optimizer = optimize(_trained(self.model))
         if self._rows is not None:
@@ -79,9 +80,10 @@ class Replica:
         The examples are dealt out in turn, so that all have texts of like length. Every process passes as many parts,
         as each waits for the others: one for which nothing is left has an example that weighs nothing.
         """
-        # On a CPU more of them than were asked for, so that the activations of each are few.
-        needed, examples = -(-batch.parts_on(self.device) // self.count), len(batch.indices)
-        hands = self.count * max(steps, needed)
+        # On a CPU more of them than were asked for, so that the activations of each are few; gradients and moments of
+        # the weights are there too.
+        needed, examples = batch.parts_for(self.model, self.device), len(batch.indices)
+        hands = self.count * max(steps, -(-3 * needed // (2 * self.count)) if needed > 1 else 1)
         if hands == 1:
             return [(batch, 1.0)]
         dealt = [np.arange(hand, examples, hands) for hand in range(self.rank, hands, self.count)]
@@ -90,6 +92,10 @@ class Replica:
             (batch.take(places if len(places) else np.zeros(1, np.int64)), self.count * len(places) / examples)
             for places in dealt
         ]
+
+    def brief_passes(self) -> contextlib.AbstractContextManager[object]:
+        """Context in which passes leave out what losses do not read; of several processes none does."""
+        return self._task.brief_passes(self.model) if self._accelerator is None else contextlib.nullcontext()
 
     def losses(self, batch: Batch) -> Tensor:
         """Losses of a batch [examples] with their graph."""

@@ -10,7 +10,7 @@ from torch import nn
 from tombola.architectures.anatomy import Anatomy
 from tombola.architectures.dissect import dissect
 from tombola.architectures.site_names import counted
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.foundations.errors import TombolaError, check_type, memory_errors
 from tombola.foundations.progress import Progress, shown
 from tombola.metrics.scores import metric_title
 from tombola.pruning.evaluation import STANDARD, Evaluation, EvaluationOptions, evaluate
@@ -76,6 +76,7 @@ def search_ticket(
             outputs mean something else than the task's labels; or `over_chance` of a model that does not beat guessing.
     """
     options, given, task = options or SearchOptions(), task, task.for_search()
+    check_type("the options", options, SearchOptions, "SearchOptions(threshold=0.9)")
     evaluation = evaluation.showing(progress)
     if full is not None and task is not given:
         # It was scored by the task's own metric.
@@ -83,9 +84,7 @@ def search_ticket(
     plan = _plan(model, task, method, options, seed)
     if plan.full_ticket.sites:
         evaluation = replace(evaluation, importance=options.importance)
-    trains = retrain is not None and (plan.method.iterative or bool(plan.full_ticket.sites))
-    if trains and plan.full_ticket.sites and options.normalise_over == "all":
-        raise TombolaError("normalise_over all needs masked heads, which a search that trains between cuts has not")
+    trains = retrain is not None and _can_train(plan, options)
     with shown(evaluation.progress, f"search of {plan.method.name}") as counted:
         run = _Run(model, task, plan, options, evaluation.showing(counted), retrain if trains else None)
         state = entire = run.begin(full)
@@ -104,6 +103,13 @@ class _Plan:
     groups: SiteGroups | None
     normalise_layers: bool
     phases: Iterator[Phase]
+
+
+def _can_train(plan: _Plan, options: SearchOptions) -> bool:
+    """True if the method can train between cuts; a TombolaError where an option forbids it."""
+    if plan.full_ticket.sites and options.normalise_over == "all":
+        raise TombolaError("normalise_over all needs masked heads, which a search that trains between cuts has not")
+    return plan.method.iterative or bool(plan.full_ticket.sites)
 
 
 def _plan(model: nn.Module, task: Task, method: str, options: SearchOptions, seed: int) -> _Plan:

@@ -16,8 +16,8 @@ from tombola.foundations.errors import TombolaError
 from tombola.tasks.language.item import RULES, Item
 from tombola.tasks.language.packing import LONGEST, mask, pack, packed_row_of
 
-LOGITS_AT_ONCE = 2**26
-"""Logits that are there at once: 256 MiB in fp32, whatever the batch."""
+LOGITS_AT_ONCE = 2**24
+"""Logits that are there at once: 64 MiB in fp32, whatever the batch."""
 _PRECISE = (torch.float32, torch.float64)
 TOLERANCE = 1e-3
 """Nats by which two ways may differ on one token in fp32, where rounding is near 1e-5 and a mistake near 1."""
