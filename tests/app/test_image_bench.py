@@ -35,7 +35,11 @@ def test_a_shrunk_pipeline_draws_what_diffusers_draws(tmp_path: Path) -> None:
     bench = PipelineBench.open(tmp_path / "pipeline")
     found = bench.draw("3", steps=2, seed=7, progress=lambda *done: told.append(done))
     # The class of none that diffusers guides by is not there.
-    options: dict[str, Any] = {"guidance_scale": 1.0, "num_inference_steps": 2, "generator": torch.Generator().manual_seed(7)}
+    options: dict[str, Any] = {
+        "guidance_scale": 1.0,
+        "num_inference_steps": 2,
+        "generator": torch.Generator().manual_seed(7),
+    }
     (image,) = pipeline([3], **options).images
     file = io.BytesIO()
     image.save(file, "PNG")
@@ -89,9 +93,10 @@ def test_a_studys_tickets_draw_from_the_same_noise() -> None:
             assert drawn.activations is not None
     names = [one.name for one in bench.choices(METHOD)]
     assert names == ["full", "good", "good retrained", "random", "bad"]
-    assert bench.draw(METHOD, "good retrained", count=40).png == (
-        home.ticket(METHOD, "good") / "retrained" / "drawn.png"
-    ).read_bytes()
+    assert (
+        bench.draw(METHOD, "good retrained", count=40).png
+        == (home.ticket(METHOD, "good") / "retrained" / "drawn.png").read_bytes()
+    )
     states = bench.states(METHOD)
     for name, one in states.items():
         ticket = bench.ticket(METHOD, name)
