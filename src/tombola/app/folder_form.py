@@ -47,7 +47,7 @@ class FolderForm:
             ui.navigate.to(address(self._path, Path(self._typed.strip()).expanduser()))
 
 
-PATHS = {"images": "/images", "language": "/language"}
+PATHS = {"images": "/images"}
 """Name of a regime → page of its studies; of others the first page."""
 
 
