@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,11 @@ from fastapi import FastAPI, Request
 from nicegui import app, ui
 
 from tombola.app.app_state import AppState
+from tombola.app.folder_form import FolderForm, address, path_of, studies_for
+from tombola.app.image_page import ImagesPage, PipelinePage, open_images
+from tombola.app.memory_section import MemorySection
 from tombola.app.parts import box, error_line, html, in_thread, show
+from tombola.app.pipeline_bench import PipelineBench
 from tombola.app.start_page import StartPage
 from tombola.app.text_page import TextPage, open_bench
 from tombola.foundations.errors import TombolaError
@@ -42,6 +46,9 @@ async def _text(state: AppState, given: dict[str, str]) -> None:
     if folder is None:
         StartPage(state)
         return
+    if (path := path_of(folder)) != "/":
+        ui.navigate.to(address(path, folder))
+        return
     wrong, waiting = error_line(), html("Opening the study and its model …", "p", class_="lead", role="status")
     bench = await in_thread(wrong, open_bench, state, folder)
     waiting.delete()
@@ -51,7 +58,32 @@ async def _text(state: AppState, given: dict[str, str]) -> None:
     TextPage(state, bench, state.shared(given["link"]) if "link" in given else None)
 
 
-PAGES: Sequence[Page] = (Page("/", "Texts", _text),)
+async def _images(state: AppState, given: dict[str, str]) -> None:
+    form = partial(FolderForm, "/images", "Which images?", "Folder of a study of images, or of a pipeline")
+    folder = _folder(state, given, "/images")
+    if folder is None:
+        form(studies_for("/images"))
+        MemorySection("sd-1.5").begin()
+        return
+    wrong, waiting = error_line(), html("Opening it …", "p", class_="lead", role="status")
+    bench = await in_thread(wrong, lambda: state.bench(("images", folder.resolve()), lambda: open_images(folder)))
+    waiting.delete()
+    if bench is None:
+        form(studies_for("/images"))
+    elif isinstance(bench, PipelineBench):
+        PipelinePage(bench)
+    else:
+        ImagesPage(bench)
+
+
+def _folder(state: AppState, given: dict[str, str], path: str) -> Path | None:
+    """Folder of the address; else the study that the app was opened on, where it is of the page."""
+    if "study" in given:
+        return Path(given["study"])
+    return state.study if state.study is not None and path_of(state.study) == path else None
+
+
+PAGES: Sequence[Page] = (Page("/", "Texts", _text), Page("/images", "Images", _images))
 """Pages in the order of the line that leads to them."""
 
 
