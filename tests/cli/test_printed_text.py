@@ -49,6 +49,20 @@ def test_a_terminal_that_is_not_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
     assert raw.getvalue().endswith(rb"\xb1 \u2013 \xe9")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_all_of_a_sentence_is_printed(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    sentence = " ".join(f"word-{number}" for number in range(60)) + " " + "x" * 200
+    say(sentence)
+    lines = capsys.readouterr().out.splitlines()
+    assert "".join(lines).replace(" ", "") == sentence.replace(" ", "")
+    assert (max(map(len, lines)) <= 60) == terminal
+    assert (len(lines) == 1) != terminal
+
+
 def test_a_cell_of_a_table_is_no_markup_and_no_control_sequence() -> None:
     table = PlainTable("[/b]\x1b[2J")
     table.heads("a\nb")

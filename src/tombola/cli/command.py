@@ -61,7 +61,9 @@ def say(text: str, *, stderr: bool = False) -> None:
         print(printable(text), file=sys.stderr)
         return
     console = Console(stderr=stderr, markup=False, emoji=False)
-    console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow="fold")
+    # Of a text that folds where nothing wraps, the first line alone would be left; and of one that ignores where it does.
+    how = {"overflow": "fold"} if console.is_terminal else {"soft_wrap": True, "overflow": "ignore"}
+    console.print(Text(printable(text)), highlight=False, **how)
 
 
 def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
