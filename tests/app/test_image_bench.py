@@ -61,6 +61,7 @@ def test_prompts_and_what_is_no_pipeline(tmp_path: Path) -> None:
         PipelineBench.open(tmp_path)
 
 
+@pytest.mark.slow
 def test_whether_it_fits(tmp_path: Path) -> None:
     folder = str(pipelines.dit(tmp_path / "pipeline"))
     found = fits(folder, 1.0)

@@ -66,7 +66,8 @@ def _unread(model: nn.Module, row: MLPRow, output: Callable[[], Tensor]) -> bool
 def _cut_short(model: nn.Module, row: MLPRow) -> Iterator[None]:
     def first(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
         (given,) = inputs
-        return (given[:, :1] if given.ndim == 3 else given,)
+        # Contiguous: of a slice the product is another one with gradients than without, in its last digits.
+        return (given[:, :1].contiguous() if given.ndim == 3 else given,)
 
     with contextlib.ExitStack() as stack:
         for _, projection in row.inputs:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Searches of a model that learns all in one go: random tickets of their sizes do not all guess."""
-    settings: dict[str, Any] = {"model": str(small_study.untrained()), "epochs": 4, "controls": (), "analyses": ()}
+    settings: dict[str, Any] = {"model": str(small_study.untrained()), "epochs": 6, "controls": (), "analyses": ()}
     study = small_study.study_in(tmp_path_factory.mktemp("searched"), save="none", **settings)
     study.run()
     return study
