@@ -55,7 +55,7 @@ def test_a_dropped_file_is_read_by_the_library_and_let_go() -> None:
     [
         (StudyDraft("", "cola"), "type a model"),
         (StudyDraft("bert", " "), "type a task"),
-        (StudyDraft("bert", "colla"), "unknown task 'colla'; did you mean 'cola'"),
+        (StudyDraft("bert", "colla"), "unknown task 'colla'; did you mean cola"),
         (StudyDraft("bert", "cola", seeds="0,0"), "seeds must be different"),
         (StudyDraft("bert", "cola", more="epoch: 2"), "epochs"),
         (StudyDraft("bert", "cola", more="epochs"), "one `name: value` a line"),

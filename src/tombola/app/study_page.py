@@ -112,7 +112,8 @@ class NewStudyPage:
         show(
             self._said,
             f"{plural(found.steps, 'step')} to run{done}; {in_words(found.seconds)} "
-            f"({found.seconds / 3600:.2f} hours); models take {found.bytes / 1e6:,.1f} MB more at most. Folder: {found.folder}",
+            f"({found.seconds / 3600:.2f} hours); models take {found.bytes / 1e6:,.1f} MB more at most. "
+            f"Folder: {found.folder}",
         )
 
     def _make_plan(self, given: dict[str, str]) -> Planned:
