@@ -12,7 +12,6 @@ from tombola.foundations.atomic_files import temporary_folder, write_bytes, writ
 from tombola.foundations.errors import TombolaError
 from tombola.foundations.parsing import read_yaml
 from tombola.study.study_file import StudyFile
-from tombola.tasks.registry import regime_of
 
 STUDY_FILE = "study.yaml"
 """File of the settings, in the study's folder."""
@@ -68,12 +67,12 @@ class StudyDraft:
         """
         if not self.model.strip():
             raise TombolaError("type a model: a name such as distilbert-base-uncased, or a folder")
-        task = self.task.strip() or (str(data) if data is not None else "")
-        if not task:
+        task = self.task.strip()
+        if task and data is not None:
+            raise TombolaError(f"{task} has data of its own; leave the task empty to study your file")
+        if not task and data is None:
             raise TombolaError("type a task, such as cola, or give a data file")
-        own: dict[str, Any] = {"model": self.model.strip(), "task": task, "preset": self.preset, "seeds": self.seeds}
-        if self.task.strip() and data is not None:
-            own["data"] = str(data)
+        own = {"model": self.model.strip(), "task": task or str(data), "preset": self.preset, "seeds": self.seeds}
         return {**self._more(), **own}
 
     def _more(self) -> Mapping[Any, Any]:
@@ -95,10 +94,7 @@ class StudyDraft:
         Raises:
             TombolaError: a setting, a name, or a path is wrong.
         """
-        values = self.values(self.data)
-        if "data" in values and "data" not in vars(regime_of(self.task.strip()).settings).get("__annotations__", {}):
-            raise TombolaError(f"{self.task.strip()} has data of its own; leave the task empty to study your file")
-        asked = StudyFile.of(values, "the form")
+        asked = StudyFile.of(self.values(self.data), "the form")
         asked.config.check_names(asked.seeds)
 
     def plan(self) -> Planned:

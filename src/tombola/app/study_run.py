@@ -144,6 +144,7 @@ class StudyRun:
         known = {curve.what for curve in curves}
         curves += [one for one in _searching(lines) if one.what not in known]
         finished = (self.folder / FINISHED).is_file() and bool(listed.steps) and not missing
+        word: Word
         if self.process is not None:
             word, line = "running", lines[-1] if lines else "Opening the data and the model …"
         elif code and not self._stopped:
@@ -155,7 +156,7 @@ class StudyRun:
         found = next((match[1] for text in reversed(lines) if (match := _LEFT.search(text))), "")
         left = found if word == "running" else ""
         steps = len(listed.steps)
-        return Standing(word, line, steps - len(missing), steps, left, curves, has_rows(self.folder))  # type: ignore[arg-type]
+        return Standing(word, line, steps - len(missing), steps, left, curves, has_rows(self.folder))
 
     def _finished(self, listed: StepList) -> Iterator[Curve]:
         for step in listed.steps:
