@@ -100,15 +100,15 @@ def test_a_study_is_planned_stopped_and_gone_on_with(tmp_path: Path) -> None:
         time.sleep(0.05)
     run.stop()
     found = run.standing()
-    assert run.process is None
+    assert run.pid() is None
     assert 1 <= found.done < found.steps == plan.steps
     assert (found.word, found.left) == ("stopped", "")
 
     run.start()
-    number = run.process
+    number = run.pid()
     run.start()
-    assert run.process == number
-    while run.process is not None and time.monotonic() < until:
+    assert run.pid() == number
+    while run.pid() is not None and time.monotonic() < until:
         time.sleep(0.1)
     found = run.standing()
     assert (found.word, found.done) == ("done", plan.steps)

@@ -100,15 +100,14 @@ class StudyRun:
         self._log = Path(self._place.name) / "log"
         self._lock = threading.Lock()
 
-    @property
-    def process(self) -> int | None:
+    def pid(self) -> int | None:
         """Number of the process; None where none runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self) -> None:
         """Start the study, or go on with it; nothing where it runs."""
         with self._lock:
-            if self.process is not None:
+            if self.pid() is not None:
                 return
             self._stopped = False
             command = study_command(str(self.folder / STUDY_FILE), "--out", str(self.folder.parent))
@@ -120,7 +119,7 @@ class StudyRun:
     def stop(self) -> None:
         """Stop it as Ctrl-C does, and wait; what does not heed that is killed with all that it started."""
         with self._lock:
-            if self._process is None or self.process is None:
+            if self._process is None or self.pid() is None:
                 return
             self._stopped = True
             self._process.send_signal(signal.SIGINT)
@@ -145,7 +144,7 @@ class StudyRun:
         curves += [one for one in _searching(lines) if one.what not in known]
         finished = (self.folder / FINISHED).is_file() and bool(listed.steps) and not missing
         word: Word
-        if self.process is not None:
+        if self.pid() is not None:
             word, line = "running", lines[-1] if lines else "Opening the data and the model …"
         elif code and not self._stopped:
             word, line = "failed", reason_in(log)
