@@ -115,4 +115,4 @@ def test_a_study_is_planned_stopped_and_gone_on_with(tmp_path: Path) -> None:
     assert [(len(curve.points) > 2, curve.points[0].holds, curve.over) for curve in found.curves] == [(True,) * 3]
     # Another run of the app finds it so.
     assert StudyRun(plan.folder).standing().word == "done"
-    assert [path.name for path in plan.folder.parent.iterdir()] == [plan.folder.name]
+    assert [path.name for path in plan.folder.parent.glob("[!.]*")] == [plan.folder.name]

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ from nicegui import app, ui
 
 from tombola.app import study_routes
 from tombola.app.app_state import AppState
+from tombola.app.folder_form import FolderForm, address, path_of, studies_for
+from tombola.app.image_page import ImagesPage, PipelinePage, open_images
+from tombola.app.memory_section import MemorySection
 from tombola.app.parts import box, error_line, html, in_thread, show
+from tombola.app.pipeline_bench import PipelineBench
 from tombola.app.start_page import StartPage
 from tombola.app.study_page import NEW, NewStudyPage, RunPage
 from tombola.app.text_page import TextPage, open_bench
@@ -44,6 +48,9 @@ async def _text(state: AppState, given: dict[str, str]) -> None:
     if folder is None:
         StartPage(state)
         return
+    if (path := path_of(folder)) != "/":
+        ui.navigate.to(address(path, folder))
+        return
     wrong, waiting = error_line(), html("Opening the study and its model …", "p", class_="lead", role="status")
     bench = await in_thread(wrong, open_bench, state, folder)
     waiting.delete()
@@ -53,6 +60,31 @@ async def _text(state: AppState, given: dict[str, str]) -> None:
     TextPage(state, bench, state.shared(given["link"]) if "link" in given else None)
 
 
+async def _images(state: AppState, given: dict[str, str]) -> None:
+    form = partial(FolderForm, "/images", "Which images?", "Folder of a study of images, or of a pipeline")
+    folder = _folder(state, given, "/images")
+    if folder is None:
+        form(studies_for("/images"))
+        MemorySection("sd-1.5").begin()
+        return
+    wrong, waiting = error_line(), html("Opening it …", "p", class_="lead", role="status")
+    bench = await in_thread(wrong, lambda: state.bench(("images", folder.resolve()), lambda: open_images(folder)))
+    waiting.delete()
+    if bench is None:
+        form(studies_for("/images"))
+    elif isinstance(bench, PipelineBench):
+        PipelinePage(bench)
+    else:
+        ImagesPage(bench)
+
+
+def _folder(state: AppState, given: dict[str, str], path: str) -> Path | None:
+    """Folder of the address; else the study that the app was opened on, where it is of the page."""
+    if "study" in given:
+        return Path(given["study"])
+    return state.study if state.study is not None and path_of(state.study) == path else None
+
+
 async def _new_study(state: AppState, given: dict[str, str]) -> None:
     if "run" in given:
         RunPage(state.run(Path(given["run"])))
@@ -60,7 +92,11 @@ async def _new_study(state: AppState, given: dict[str, str]) -> None:
         NewStudyPage(state)
 
 
-PAGES: Sequence[Page] = (Page("/", "Texts", _text), Page(NEW, "New study", _new_study))
+PAGES: Sequence[Page] = (
+    Page("/", "Texts", _text),
+    Page("/images", "Images", _images),
+    Page(NEW, "New study", _new_study),
+)
 """Pages in the order of the line that leads to them."""
 
 

@@ -220,16 +220,27 @@ def load(folder: Path | str) -> "PreTrainedModel | ModelMixin | DiffusionPipelin
     """
     folder = Path(folder)
     if (folder / PIPELINE).is_file() and not (folder / MARK).is_file():
-        parts = shrunk_parts(folder)
-        if not parts:
+        if not any(folder.glob(f"*/{MARK}")):
             raise TombolaError(f"no part of the pipeline in {folder} was shrunk; open it with diffusers")
-        refuse_pickles(str(folder), folder)
-        from diffusers import DiffusionPipeline
-
-        with quiet(), loading(str(folder)):
-            options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **parts}
-            return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, **options))
+        return load_pipeline(folder)
     return cast("PreTrainedModel | ModelMixin", load_shrunk(folder))
+
+
+def load_pipeline(folder: Path) -> "DiffusionPipeline":
+    """The pipeline in a folder, whole or with parts that were shrunk, on the CPU; no code of the folder runs.
+
+    Raises:
+        TombolaError: there is none, a file is damaged, or its weights are pickles.
+    """
+    if not (folder / PIPELINE).is_file():
+        raise TombolaError(f"{folder} holds no pipeline of diffusers: it has no {PIPELINE}; give the folder of one")
+    refuse_pickles(str(folder), folder)
+    from diffusers import DiffusionPipeline
+
+    parts = shrunk_parts(folder)
+    with quiet(), loading(str(folder)):
+        options: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, **parts}
+        return cast("DiffusionPipeline", DiffusionPipeline.from_pretrained(folder, **options))
 
 
 def save_pretrained(model: nn.Module, save_directory: Any, *args: Any, **options: Any) -> None:

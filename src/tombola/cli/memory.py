@@ -48,7 +48,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> dict[str, Any]:
-    from tombola.profiling.known_pipelines import KNOWN_PIPELINES
 
     if options.list:
         return _listed(options)
@@ -58,30 +57,26 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
             raise TombolaError(f"the density must lie above 0 and at most at 1, not {share:g}")
     import torch
 
-    from tombola.profiling.denoiser_memory import needs
-    from tombola.profiling.pipeline_memory import Parts, denoiser_builder, known_parts, need_of, parts_of
+    from tombola.profiling.pipeline_memory import reckon
 
-    model, dtype = options.model, getattr(torch, options.dtype)
+    dtype = getattr(torch, options.dtype)
     # A column for each number.
-    options.images = images = tuple(dict.fromkeys(options.images))
-    known = KNOWN_PIPELINES.get(model)
+    options.images = tuple(dict.fromkeys(options.images))
     with Console(stderr=True, markup=False, emoji=False).status("reckoning"):
-        # None for a denoiser by itself.
-        parts = known_parts(known) if known else parts_of(model)
-        if options.exclude:
-            parts = (parts or Parts()).excluding(options.exclude)
-        build, smaller = (known.denoiser.make, False) if known else denoiser_builder(model)
-        # One that was shrunk is what it is, unless it is asked how much smaller it could be.
-        densities = options.density or ((1.0,) if smaller else (1.0, 0.75, 0.5))
-        found = needs(build, densities, images=images, size=options.size, dtype=dtype, guidance=options.guidance)
-        around = tuple(
-            need_of(part, images, found[0].size, dtype=dtype, slicing=options.vae_slicing)
-            for part in (parts.counted if parts else ())
+        found, around, parts = reckon(
+            options.model,
+            options.density,
+            images=options.images,
+            size=options.size,
+            dtype=dtype,
+            guidance=options.guidance,
+            exclude=options.exclude,
+            slicing=options.vae_slicing,
         )
     if not options.json:
         _print(found, around, parts, options)
     return {
-        "model": model,
+        "model": options.model,
         "dtype": options.dtype,
         "needs": [_entry(one) | _together(one, around, options.gpu_memory) for one in found],
         "parts": [_part_entry(one) for one in around],

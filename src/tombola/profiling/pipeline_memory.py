@@ -23,7 +23,8 @@ from tombola.checkpoints.refusals import refuse_other_shapes
 from tombola.checkpoints.shrunk_folder import blank_shrunk
 from tombola.checkpoints.sources import MARK
 from tombola.foundations.errors import TombolaError, one_line
-from tombola.profiling.known_pipelines import KnownPipeline
+from tombola.profiling.denoiser_memory import DenoiserNeed, needs
+from tombola.profiling.known_pipelines import KNOWN_PIPELINES, KnownPipeline
 from tombola.profiling.tensor_memory import Need, bytes_of, estimate
 
 VAES = ("AutoencoderKL",)
@@ -233,6 +234,43 @@ def need_of(
         keep_fp32=kept or (),
     )
     return PartNeed(parameters, reads.weights, dict.fromkeys(images, reads), part)
+
+
+def reckon(
+    model: str,
+    densities: Sequence[float] | None = None,
+    *,
+    images: Sequence[int] = (1,),
+    size: int | None = None,
+    dtype: torch.dtype = torch.float16,
+    guidance: bool = True,
+    exclude: Sequence[str] = (),
+    slicing: bool = False,
+) -> tuple[tuple[DenoiserNeed, ...], tuple[PartNeed, ...], Parts | None]:
+    """Memory needs of a pipeline and smaller tickets of its denoiser; of the parts around it; and those parts.
+
+    Args:
+        model: one of the known pipelines, a folder or a hub id.
+        densities: as in `needs`; by default all, three quarters and half, of one that was shrunk already all.
+        images, size, dtype, guidance: as in `needs`.
+        exclude: parts that it is loaded without.
+        slicing: as in `need_of`.
+
+    Raises:
+        TombolaError: it is no pipeline or denoiser that is known, or does not fit what is asked.
+    """
+    known = KNOWN_PIPELINES.get(model)
+    # None for a denoiser by itself.
+    parts = known_parts(known) if known else parts_of(model)
+    if exclude:
+        parts = (parts or Parts()).excluding(exclude)
+    build, smaller = (known.denoiser.make, False) if known else denoiser_builder(model)
+    # One that was shrunk is what it is, unless it is asked how much smaller it could be.
+    densities = densities or ((1.0,) if smaller else (1.0, 0.75, 0.5))
+    found = needs(build, densities, images=images, size=size, dtype=dtype, guidance=guidance)
+    counted = parts.counted if parts else ()
+    around = tuple(need_of(part, images, found[0].size, dtype=dtype, slicing=slicing) for part in counted)
+    return found, around, parts
 
 
 def all_on_gpu(parts: Sequence[Need]) -> dict[int, int]:

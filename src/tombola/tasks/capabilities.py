@@ -152,8 +152,15 @@ class GeneratesImages(Protocol):
     def seen(self) -> tuple[int, int, int]:
         """Channels, height and width of what the model sees: of the images or their latents."""
 
-    def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Images of a model, or for None of what it is compared with, as a PNG; None where there is nothing to see."""
+    @property
+    def steps(self) -> int:
+        """Passes of the model an image."""
+
+    def image_grid(self, model: nn.Module | None, *, first: int = 0, count: int = 40) -> bytes | None:
+        """Images of a model, or for None of what it is compared with, as a PNG; None where there is nothing to see.
+
+        Each is drawn from noise of its own: image `first` and those after it, of every model from the same noise.
+        """
 
 
 @runtime_checkable

@@ -134,6 +134,20 @@ class Search(Shown):
         """The iteration whose state is the good ticket."""
         return [one for one in self.passes if one.holds][-1]
 
+    def states(self) -> tuple[Ticket, ...]:
+        """Ticket of every iteration of a search of sites, the full model's first; none of weights, which name none."""
+        if self.kind == "weights":
+            return ()
+        holding = state = self.good | ~self.good
+        found, phase = [], self.passes[0].phase
+        for one in self.passes:
+            # A phase begins where the one before it last held, however far that went on for its curve.
+            state, phase = (holding if one.phase != phase else state), one.phase
+            state = state.without({kind: one.removed.get(kind, []) for kind in state.sites})
+            holding = state if one.holds else holding
+            found.append(state)
+        return tuple(found)
+
     def least_useful_first(self, kind: str) -> list[Any]:
         """Every site of a kind: in the order of removal, then survivors by rising importance.
 

@@ -222,15 +222,21 @@ class ImageTask(Task):
             for metric in metrics
         }
 
-    def draw(self, model: nn.Module, count: int = 16) -> Tensor:
-        """The first samples of `dev`, whose features are scored: fp32 from -1 to 1 [count, channels, height, width]."""
-        with evaluating(model):
-            return self._sample(model, self._initial_noise("dev", np.arange(count)).to(device_of(model))).cpu()
+    @property
+    def steps(self) -> int:
+        """Passes of the denoiser an image."""
+        return self.sampler.steps
 
-    def image_grid(self, model: nn.Module | None) -> bytes | None:
-        """Sheet of the first 40 samples, or real images, if they are grey or coloured; see `GeneratesImages`."""
-        count = min(40, self.size("dev"))
-        images = self.images("dev").pixels[:count] if model is None else self.draw(model, count)
+    def draw(self, model: nn.Module, count: int = 16, first: int = 0) -> Tensor:
+        """Samples of `dev`, whose features are scored: fp32 from -1 to 1 [count, channels, height, width]."""
+        with evaluating(model):
+            noise = self._initial_noise("dev", np.arange(first, first + count))
+            return self._sample(model, noise.to(device_of(model))).cpu()
+
+    def image_grid(self, model: nn.Module | None, *, first: int = 0, count: int = 40) -> bytes | None:
+        """Sheet of at most as many samples as `dev` has, or real images, if grey or coloured; see `GeneratesImages`."""
+        count = min(count, self.size("dev"))
+        images = self.images("dev").pixels[:count] if model is None else self.draw(model, count, first)
         return contact_sheet(images) if images.shape[1] in (1, 3) else None
 
     @override
