@@ -100,10 +100,10 @@ class NewStudyPage:
     async def _plan(self) -> None:
         self._outdated()
         show(self._said, "Checking data and model, and planning …")
-        given = dict(self._given)
+        given, key = dict(self._given), self._key
         found = await in_thread(self._wrong, self._make_plan, given)
         show(self._said, "")
-        if found is None or given != self._given:
+        if found is None or (given, key) != (self._given, self._key):
             return
         self._planned = found
         self._start_button.props.pop("disabled", None)
@@ -111,9 +111,8 @@ class NewStudyPage:
         done = f", {found.done} are done" if found.done else ""
         show(
             self._said,
-            f"{plural(found.steps, 'step')} to run{done}; {in_words(found.seconds)} "
-            f"({found.seconds / 3600:.2f} hours); models take {found.bytes / 1e6:,.1f} MB more at most. "
-            f"Folder: {found.folder}",
+            f"{plural(found.steps, 'step')} to run{done}; {in_words(found.seconds)}; "
+            f"models take {found.bytes / 1e6:,.1f} MB more at most. Folder: {found.folder}",
         )
 
     def _make_plan(self, given: dict[str, str]) -> Planned:
