@@ -104,3 +104,11 @@ def test_the_architecture_and_the_task_of_a_ticket_are_printed_escaped(
     assert "\x1b" not in said
     assert "\u202e" not in said
     assert said.count("\\x1b[31m") >= 2
+
+
+def test_a_long_line_of_a_log_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    for stderr in (False, True):
+        say("word " * 40, stderr=stderr)
+    found = capsys.readouterr()
+    assert [text.split() for text in (found.out, found.err)] == [["word"] * 40] * 2
+    assert [text.count("\n") for text in (found.out, found.err)] == [1, 1]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tombola.app.given_data import GivenData
+from tombola.app.study_run import StudyRun
 from tombola.foundations.errors import TombolaError
 from tombola.tickets.ticket import Ticket
 
@@ -31,11 +33,14 @@ class AppState:
         study: folder of the study that the app was opened on; None to choose one on the first page.
         out: folder that saved tickets go to.
         links: links that were shared.
+        data: data files that were dropped on a page.
     """
 
     study: Path | None
     out: Path
     links: dict[str, SharedView] = field(default_factory=dict)
+    data: GivenData = field(default_factory=GivenData)
+    _runs: dict[Path, StudyRun] = field(default_factory=dict)
     _benches: dict[object, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -51,6 +56,20 @@ class AppState:
             while len(self._benches) > 2:
                 del self._benches[next(iter(self._benches))]
             return found
+
+    def run(self, folder: Path) -> StudyRun:
+        """The run of a study's folder, one for all visitors.
+
+        Raises:
+            TombolaError: the study was not begun in the app.
+        """
+        with self._lock:
+            return self._runs.setdefault(folder.resolve(), self._runs.get(folder.resolve()) or StudyRun(folder))
+
+    def end_runs(self) -> None:
+        """Stop the studies that run: no process outlives the app unseen, and each can be gone on with."""
+        for run in self._runs.values():
+            run.stop()
 
     def share(self, view: SharedView) -> str:
         """Keep a view for as long as the app runs; the name of its link."""

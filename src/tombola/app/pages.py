@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import app, ui
 
+from tombola.app import study_routes
 from tombola.app.app_state import AppState
 from tombola.app.folder_form import FolderForm, address, path_of, studies_for
 from tombola.app.image_page import ImagesPage, PipelinePage, open_images
@@ -17,6 +18,7 @@ from tombola.app.memory_section import MemorySection
 from tombola.app.parts import box, error_line, html, in_thread, show
 from tombola.app.pipeline_bench import PipelineBench
 from tombola.app.start_page import StartPage
+from tombola.app.study_page import NEW, NewStudyPage, RunPage
 from tombola.app.text_page import TextPage, open_bench
 from tombola.foundations.errors import TombolaError
 from tombola.report.charts import theme
@@ -83,7 +85,18 @@ def _folder(state: AppState, given: dict[str, str], path: str) -> Path | None:
     return state.study if state.study is not None and path_of(state.study) == path else None
 
 
-PAGES: Sequence[Page] = (Page("/", "Texts", _text), Page("/images", "Images", _images))
+async def _new_study(state: AppState, given: dict[str, str]) -> None:
+    if "run" in given:
+        RunPage(state.run(Path(given["run"])))
+    else:
+        NewStudyPage(state)
+
+
+PAGES: Sequence[Page] = (
+    Page("/", "Texts", _text),
+    Page("/images", "Images", _images),
+    Page(NEW, "New study", _new_study),
+)
 """Pages in the order of the line that leads to them."""
 
 
@@ -94,6 +107,8 @@ def register(state: AppState) -> FastAPI:
     app.config.quasar_config["loadingBar"]["skipHijack"] = True
     for page in PAGES:
         _register(page, state)
+    app.on_shutdown(state.end_runs)
+    study_routes.add(api, state)
     ui.run_with(api, title=TITLE, dark=None, language="en-US", tailwind=False, show_welcome_message=False)
     return api
 

@@ -33,6 +33,7 @@ class StartPage:
                 field("Folder of a study", self._keep)
                 button("Open", self._open)
             self._said = html("", "p", class_="lead", role="status")
+            html(join("Or begin ", element("a", "a new study", href="/new"), " of your own."), "p", class_="lead")
 
     async def _ready(self) -> None:
         show(self._said, "Making it: a tiny BERT learns what people say of films, and its tickets are searched …")

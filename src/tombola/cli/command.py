@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -61,9 +61,9 @@ def say(text: str, *, stderr: bool = False) -> None:
         print(printable(text), file=sys.stderr)
         return
     console = Console(stderr=stderr, markup=False, emoji=False)
-    # Of a text that folds where nothing wraps, the first line alone would be left; and of one that ignores where it does.
-    how = {"overflow": "fold"} if console.is_terminal else {"soft_wrap": True, "overflow": "ignore"}
-    console.print(Text(printable(text)), highlight=False, **how)
+    # Beside `soft_wrap` any other overflow cuts a line off at 80 characters.
+    overflow: Literal["fold", "ignore"] = "fold" if console.is_terminal else "ignore"
+    console.print(Text(printable(text)), highlight=False, soft_wrap=not console.is_terminal, overflow=overflow)
 
 
 def add_out(parser: argparse.ArgumentParser, what: str, *, required: bool = True) -> None:
