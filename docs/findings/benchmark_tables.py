@@ -342,20 +342,17 @@ def engines() -> Iterator[Line]:
 def memory_said() -> str:
     """Caption of `memory`."""
     return (
-        "Most GB that a worker had resident during a step, imports and data included: one process ran all steps, as a "
-        f"worker may; *before* is the version without parts of batches ({conditions('memory')})."
+        "Most GB that a worker had resident during a step, imports and data included: one process ran all steps, one "
+        f"after another, as a worker may. Of SmolLM2 those of heads and MLPs ({conditions('memory')})."
     )
 
 
 def memory() -> Iterator[Line]:
-    """Peaks of a worker at each step, before and now."""
-    lines = measured("memory")[1:]
-    peaks = {(line["model"], line["step"], line["label"]): line["peak"] for line in lines}
-    for number, (model, step) in enumerate(dict.fromkeys((model, step) for model, step, _ in peaks)):
+    """Peaks of a worker at each step."""
+    for number, line in enumerate(measured("memory")[1:]):
         if not number:
-            yield ("", "", "before", "now")
-        found = (peaks.get((model, step, label)) for label in ("before", "now"))
-        yield (NAMES[model], step, *("" if one is None else f"{one / 1e9:.2f}" for one in found))
+            yield ("", "", "GB")
+        yield (NAMES[line["model"]], line["step"], f"{line['peak'] / 1e9:.2f}")
 
 
 def training_said() -> str:

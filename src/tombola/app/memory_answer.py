@@ -32,7 +32,7 @@ class Fit:
 
 
 def fits(model: str, card: float, images: int = 1) -> Sequence[Fit]:
-    """Whether a pipeline, and smaller tickets of its denoiser, fit on a card in fp16: no weights are read.
+    """Answers whether a pipeline, and smaller tickets of its denoiser, fit on a card in fp16; no weights are read.
 
     Args:
         model: one that is known by name, or a folder of a pipeline or denoiser.

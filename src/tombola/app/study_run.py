@@ -130,7 +130,7 @@ class StudyRun:
             self._process.wait()
 
     def standing(self) -> Standing:
-        """How far it is, by the files of the folder and the lines that the process wrote."""
+        """State of the run, by the files of the folder and the lines that the process wrote."""
         code = None if self._process is None else self._process.poll()
         log = self._log.read_text("utf-8", "replace") if self._log.is_file() else ""
         lines = [line for line in log.splitlines() if line.strip()]
