@@ -3,13 +3,12 @@
 One model is loaded; every subnetwork is that model with gates. Nothing of a text that it is asked about is kept.
 """
 
-import threading
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,24 +21,20 @@ from tombola.analysis.attention.attention_probabilities import attention_pattern
 from tombola.analysis.attention.example_maps import readable_tokens
 from tombola.analysis.attention.patterns import AttentionPatterns
 from tombola.analysis.forward_passes import SampleOptions, forward_passes, sampled
-from tombola.architectures.anatomy import Anatomy, Places
-from tombola.architectures.dissect import dissect
-from tombola.foundations.errors import TombolaError, memory_errors
+from tombola.app.study_bench import COMPARED, FULL, StudyBench
+from tombola.architectures.anatomy import Places
+from tombola.foundations.errors import TombolaError
 from tombola.pruning.evaluation import Evaluation, evaluate
-from tombola.report.study_data import StudyData, read_study, short_title
+from tombola.report.study_data import StudyData
 from tombola.study.folder_layout import EVALUATION, SeedFolder
 from tombola.study.session import Session
-from tombola.study.transfer_study import FinishedStudy
 from tombola.subnetworks.subnetwork import Subnetwork, masked, shrunk, whole
-from tombola.tasks.base import Batch, Task
+from tombola.tasks.base import Batch
 from tombola.tasks.capabilities import ClassifiesTexts
 from tombola.tickets.ticket import Ticket, every_site
 from tombola.tickets.ticket_files import HEAD
 
 T = TypeVar("T")
-FULL = "full"
-COMPARED = ("good", "random", "bad")
-"""Tickets of a method that stand beside the full model."""
 RETRAINED = ", retrained"
 """After the name of a ticket that was trained again, where the study saved that model."""
 SAMPLE = 64
@@ -92,51 +87,24 @@ class Disagreement:
     sure: float
 
 
-class TextBench:
-    """Full model of one seed of a study, and the subnetworks that are made of it by gates.
-
-    Visitors share it: passes wait for one another, as the gates hang on the model. `TextBench.open` makes it.
+class TextBench(StudyBench):
+    """Full model of one seed of a study, and the subnetworks that are made of it by gates, which hang on the model.
 
     Attributes:
-        data: the study's record, as its report reads it.
-        task: the study's task.
-        seed_folder: of the seed.
-        model: the full model.
-        anatomy: of the full model.
         full: ticket of all its heads and MLPs.
         config: the study's settings, as they are on this machine.
+
+    Others are those of `StudyBench`.
     """
 
+    capability, does = ClassifiesTexts, "classify texts"
+
     def __init__(self, data: StudyData, session: Session, seed_folder: SeedFolder, model: nn.Module) -> None:
-        self.data, self.seed_folder, self.model = data, seed_folder, model
-        self.task: Task = session.task
-        self.anatomy: Anatomy = dissect(model)
-        self.full = Ticket.full(self.anatomy, every_site(self.anatomy))
+        super().__init__(data, session, seed_folder, model)
         self.config = session.config
-        self._session = session
-        self._lock = threading.Lock()
+        self.full = Ticket.full(self.anatomy, every_site(self.anatomy))
         self._kept: dict[object, Any] = {}
         self._without_maps = ""
-
-    @classmethod
-    @memory_errors()
-    def open(cls, folder: Path, seed: int | None = None) -> Self:
-        """Open the folder of a study, finished or not, with its first seed or another one.
-
-        Raises:
-            TombolaError: there is none, it has no full model yet, its data changed, or it is not of texts.
-        """
-        study, data = FinishedStudy.read(folder), read_study(folder)
-        session = Session.open(study.config.replaced(device="auto"))
-        task = session.task
-        if not isinstance(task, ClassifiesTexts):
-            raise TombolaError(f"{folder} is a study of {task.title}, whose models do not classify texts")
-        seed = data.seed_folders[0].seed if seed is None else seed
-        place = study.seed_folder(seed)
-        if not task.saved(place.full):
-            raise TombolaError(f"{folder} has no fine-tuned model of seed {seed} yet; run the study on")
-        model = task.load(str(place.full), seed=seed, state="trained").to(session.device)
-        return cls(data, session, place, model.eval())
 
     @property
     def texts(self) -> ClassifiesTexts:
@@ -148,11 +116,6 @@ class TextBench:
     def places(self) -> Places:
         """Names of the rows of the grid."""
         return Places.of(self.anatomy)
-
-    @property
-    def title(self) -> str:
-        """Model and task, in short."""
-        return f"{short_title(self.data.model)} on {short_title(self.task.title)}"
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
@@ -183,11 +146,11 @@ class TextBench:
 
         def make() -> Subnetwork:
             if name.endswith(RETRAINED):
-                return whole(self._load(self._retrained(method, name.removesuffix(RETRAINED))))
+                return whole(self._loaded(self._retrained(method, name.removesuffix(RETRAINED))))
             ticket, updated = self.tickets(method)[name], self.seed_folder.updated(method)
             if not (ticket.provenance.get("updated_weights") and updated.is_dir()):
                 return self.subnetwork(ticket)
-            return masked(self._load(updated), ticket)
+            return masked(self._loaded(updated), ticket)
 
         return self._once(("subnetwork", method, name), make)
 
@@ -310,11 +273,6 @@ class TextBench:
 
     def _retrained(self, method: str, name: str) -> Path:
         return self._place(method, name) / "retrained"
-
-    def _load(self, folder: Path) -> nn.Module:
-        """A trained model of this seed."""
-        model = self.task.load(str(folder), seed=self.seed_folder.seed, state="trained")
-        return model.to(self._session.device).eval()
 
     def _once(self, key: object, make: Callable[[], T]) -> T:
         """Value that was made under a key before, or is now."""

@@ -23,7 +23,8 @@ from tombola.app.parts import (
 )
 from tombola.app.score_command import score_command
 from tombola.app.site_grid import COLOURINGS, SiteGrid, legend, shades
-from tombola.app.text_bench import FULL, Disagreement, Look, SampleLoss, TextBench
+from tombola.app.study_bench import FULL
+from tombola.app.text_bench import Disagreement, Look, SampleLoss, TextBench
 from tombola.architectures.site_names import SITE_NAMES
 from tombola.foundations.plurals import plural
 from tombola.foundations.slug import slug
